@@ -1,0 +1,3 @@
+//! AudioStreamer: a live audio link.
+pub mod clock;
+pub mod device;

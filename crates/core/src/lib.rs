@@ -1,0 +1,3 @@
+//! The pure core of AudioStreamer.
+mod time;
+pub use time::{Instant, MediaTime, duration_of, frames_in};

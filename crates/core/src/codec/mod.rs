@@ -1,0 +1,140 @@
+//! Samples to packets and back: one enum for all codecs.
+
+pub mod opus;
+pub mod pcm;
+
+use crate::{Codec, Encoding, Error, Format};
+use tail::Tail;
+
+mod tail;
+
+/// Turns frames of interleaved samples into payloads.
+pub enum Encoder {
+    Pcm(Encoding),
+    Opus(opus::Encoder),
+}
+
+impl Encoder {
+    /// An encoder for `channels` channels of `format`; Opus needs one or two.
+    pub fn new(format: Format, channels: u8, settings: opus::Settings) -> Result<Self, Error> {
+        match format.codec {
+            Codec::Pcm(encoding) => Ok(Encoder::Pcm(encoding)),
+            Codec::Opus => opus::Encoder::new(channels, settings).map(Encoder::Opus),
+        }
+    }
+
+    /// Replaces `payload` by the code of one packet of interleaved `samples`.
+    pub fn encode(&mut self, samples: &[f32], payload: &mut Vec<u8>) -> Result<(), Error> {
+        payload.clear();
+        match self {
+            Encoder::Pcm(encoding) => {
+                pcm::encode(*encoding, samples, payload);
+                Ok(())
+            }
+            Encoder::Opus(encoder) => encoder.encode(samples, payload),
+        }
+    }
+
+    /// Frames by which the decoded sound lags behind the encoded one.
+    pub fn lookahead_frames(&mut self) -> u32 {
+        match self {
+            Encoder::Pcm(_) => 0,
+            Encoder::Opus(encoder) => encoder.lookahead_frames(),
+        }
+    }
+}
+
+/// Turns payloads into frames of interleaved samples, and `None` into a concealment.
+///
+/// Allocates when it is made and never again.
+pub enum Decoder {
+    Pcm { encoding: Encoding, tail: Tail },
+    Opus(opus::Decoder),
+}
+
+impl Decoder {
+    pub fn new(format: Format) -> Result<Self, Error> {
+        match format.codec {
+            Codec::Pcm(encoding) => Ok(Decoder::Pcm { encoding, tail: Tail::new(format) }),
+            Codec::Opus => opus::Decoder::new().map(Decoder::Opus),
+        }
+    }
+
+    /// Writes the sound of one payload, or of a loss, over `samples`; returns how many samples
+    /// are valid. A payload that can't be decoded is concealed like a lost one.
+    ///
+    /// `samples` must be of the payload's length ([`payload_frames`] times channels). For a loss
+    /// it may be of any length; Opus conceals whole steps of 2.5 ms ([`conceal_step`]).
+    ///
+    /// [`conceal_step`]: Self::conceal_step
+    pub fn decode(&mut self, payload: Option<&[u8]>, samples: &mut [f32]) -> usize {
+        match self {
+            Decoder::Pcm { encoding, tail } => {
+                match payload {
+                    Some(bytes) => {
+                        let count = pcm::decode(*encoding, bytes, samples);
+                        tail.handle(&mut samples[..count]);
+                    }
+                    None => tail.fade_out(samples),
+                }
+                samples.len()
+            }
+            Decoder::Opus(decoder) => {
+                let frames =
+                    decoder.decode(payload, samples).or_else(|_| decoder.decode(None, samples)).unwrap_or_else(|_| {
+                        samples.fill(0.0);
+                        samples.len() / opus::Decoder::CHANNELS
+                    });
+                frames * opus::Decoder::CHANNELS
+            }
+        }
+    }
+
+    /// Frames that a concealment must be a multiple of.
+    pub fn conceal_step(&self) -> usize {
+        match self {
+            Decoder::Pcm { .. } => 1,
+            Decoder::Opus(_) => 120,
+        }
+    }
+}
+
+/// Frames that a payload of `format` holds; `None` where it is not a valid payload: empty, not of
+/// whole frames, or longer than [`PAYLOAD_MILLIS_MAX`].
+pub fn payload_frames(format: Format, payload: &[u8]) -> Option<usize> {
+    match format.frame_bytes() {
+        None => opus::packet_frames(payload),
+        Some(frame_bytes) => {
+            let frames = payload.len() / frame_bytes;
+            let whole = payload.len().is_multiple_of(frame_bytes);
+            let longest = format.rate as usize * PAYLOAD_MILLIS_MAX / 1000;
+            (whole && frames > 0 && frames <= longest).then_some(frames)
+        }
+    }
+}
+
+/// Sound that one payload may hold. Opus ends at 120 ms; nobody sends longer PCM.
+pub const PAYLOAD_MILLIS_MAX: usize = 200;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn payloads_longer_than_any_frame_are_refused() {
+        let format = Format::l16(8_000, 1);
+        assert_eq!(payload_frames(format, &[0; 320]), Some(160));
+        assert_eq!(payload_frames(format, &[0; 3200]), Some(1600));
+        assert_eq!(payload_frames(format, &[0; 3202]), None);
+        assert_eq!(payload_frames(format, &[0; 321]), None, "half a sample");
+        assert_eq!(payload_frames(format, &[]), None);
+    }
+
+    #[test]
+    fn an_undecodable_payload_is_concealed() {
+        let mut decoder = Decoder::new(Format::OPUS).unwrap();
+        let mut samples = [1.0; 240];
+        assert_eq!(decoder.decode(Some(&[0xff, 0xff]), &mut samples), 240);
+        assert!(samples.iter().all(|sample| sample.abs() < 1e-3));
+    }
+}

@@ -1,0 +1,140 @@
+//! What a stream's samples are and how they are coded.
+
+use std::fmt;
+
+/// The most channels that a stream may have.
+pub const CHANNELS_MAX: u8 = 8;
+
+/// How a stream is coded: codec, clock rate and channels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Format {
+    pub codec: Codec,
+    /// Frames per second, also the rate of the RTP timestamp.
+    pub rate: u32,
+    /// Samples in a frame, 1 to [`CHANNELS_MAX`].
+    pub channels: u8,
+}
+
+impl Format {
+    /// Opus as RFC 7587 has it: always 48 kHz and two channels on the wire, whatever is inside.
+    pub const OPUS: Format = Format { codec: Codec::Opus, rate: 48_000, channels: 2 };
+
+    /// Linear PCM in network byte order, 16 bits (RFC 3551 section 4.5.11).
+    pub const fn l16(rate: u32, channels: u8) -> Format {
+        Format { codec: Codec::Pcm(Encoding::S16Be), rate, channels }
+    }
+
+    /// Linear PCM in network byte order, 24 bits (RFC 3190).
+    pub const fn l24(rate: u32, channels: u8) -> Format {
+        Format { codec: Codec::Pcm(Encoding::S24Be), rate, channels }
+    }
+
+    /// Bytes that one frame takes, or `None` where that varies.
+    pub const fn frame_bytes(&self) -> Option<usize> {
+        match self.codec {
+            Codec::Opus => None,
+            Codec::Pcm(encoding) => Some(encoding.bytes() * self.channels as usize),
+        }
+    }
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Format { codec, rate, channels } = self;
+        let plural = if *channels == 1 { "" } else { "s" };
+        write!(f, "{codec}, {rate} Hz, {channels} channel{plural}")
+    }
+}
+
+/// The codec of a [`Format`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Codec {
+    Opus,
+    Pcm(Encoding),
+}
+
+impl fmt::Display for Codec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Codec::Opus => f.write_str("opus"),
+            Codec::Pcm(Encoding::S16Be) => f.write_str("l16"),
+            Codec::Pcm(Encoding::S24Be) => f.write_str("l24"),
+            Codec::Pcm(encoding) => encoding.fmt(f),
+        }
+    }
+}
+
+/// How one PCM sample is written in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Encoding {
+    U8,
+    S16Le,
+    S16Be,
+    S24Le,
+    S24Be,
+    S32Le,
+    S32Be,
+    F32Le,
+    F32Be,
+}
+
+impl Encoding {
+    const NAMES: [(&'static str, Encoding); 9] = [
+        ("u8", Encoding::U8),
+        ("s16le", Encoding::S16Le),
+        ("s16be", Encoding::S16Be),
+        ("s24le", Encoding::S24Le),
+        ("s24be", Encoding::S24Be),
+        ("s32le", Encoding::S32Le),
+        ("s32be", Encoding::S32Be),
+        ("f32le", Encoding::F32Le),
+        ("f32be", Encoding::F32Be),
+    ];
+
+    /// All encodings by the name that ffmpeg and ALSA give them, lower case: `s16le`.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        Self::NAMES.iter().map(|(name, _)| *name)
+    }
+
+    /// The encoding of that name, as in [`names`](Self::names).
+    pub fn from_name(name: &str) -> Option<Encoding> {
+        Self::NAMES.iter().find(|(known, _)| name.eq_ignore_ascii_case(known)).map(|(_, encoding)| *encoding)
+    }
+
+    /// Bytes of one sample of one channel.
+    pub const fn bytes(self) -> usize {
+        match self {
+            Encoding::U8 => 1,
+            Encoding::S16Le | Encoding::S16Be => 2,
+            Encoding::S24Le | Encoding::S24Be => 3,
+            Encoding::S32Le | Encoding::S32Be | Encoding::F32Le | Encoding::F32Be => 4,
+        }
+    }
+}
+
+impl fmt::Display for Encoding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = Self::NAMES.iter().find(|(_, encoding)| encoding == self).map_or("?", |(name, _)| name);
+        f.write_str(name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn encodings_are_found_by_the_name_they_print() {
+        for name in Encoding::names() {
+            assert_eq!(Encoding::from_name(name).unwrap().to_string(), name);
+        }
+        assert_eq!(Encoding::from_name("S16LE"), Some(Encoding::S16Le));
+        assert_eq!(Encoding::from_name("s17le"), None);
+    }
+
+    #[test]
+    fn formats_read_as_a_user_would_say_them() {
+        assert_eq!(Format::OPUS.to_string(), "opus, 48000 Hz, 2 channels");
+        assert_eq!(Format::l16(44_100, 1).to_string(), "l16, 44100 Hz, 1 channel");
+    }
+}

@@ -1,0 +1,257 @@
+//! Several streams into one card: everything that runs in the playback callback.
+//!
+//! **The creed of the callback: [`Mixer::fill`] never allocates, frees, locks, logs or waits.**
+//! What follows from it:
+//! - Memory is sized when an object is made, elsewhere. A [`Voice`] arrives whole, in a box.
+//! - Everything comes and goes through bounded lock-free rings; a full ring drops or waits for the
+//!   next time, never blocks.
+//! - What must be freed travels back: payloads through the voice's ring, ended voices through the
+//!   mixer's.
+//! - A block larger than expected is filled in pieces; nothing is ever resized.
+
+use std::time::Duration;
+
+use rtrb::{Consumer, Producer, RingBuffer};
+
+use crate::playout::{self, Playout, Unit};
+use crate::{Instant, duration_of};
+
+/// Units on the way to one voice. At 1.3 ms a packet (the shortest that we send) it is 0.7 s,
+/// longer than any callback's period.
+const UNITS: usize = 512;
+
+/// Statistics on the way back: the newest that fit; a reader who sleeps long misses the middle.
+const SNAPSHOTS: usize = 4;
+
+/// How often statistics are sent back.
+const SNAPSHOT_INTERVAL: Duration = Duration::from_millis(50);
+
+/// One stream as the callback holds it: a playout with the rings that feed it.
+pub struct Voice {
+    playout: Playout,
+    units: Consumer<Unit>,
+    spent: Producer<Vec<u8>>,
+    stats: Producer<playout::Stats>,
+}
+
+/// The other end of a [`Voice`]. Dropping it ends the voice once all is played.
+pub struct VoiceHandle {
+    units: Producer<Unit>,
+    spent: Consumer<Vec<u8>>,
+    stats: Consumer<playout::Stats>,
+    latest: playout::Stats,
+}
+
+impl Voice {
+    /// Puts rings around a playout. Give the voice to [`MixerHandle::add`].
+    pub fn new(playout: Playout) -> (VoiceHandle, Box<Voice>) {
+        let (units_in, units) = RingBuffer::new(UNITS);
+        // As many payloads can be on their way back as a playout and its ring can hold.
+        let (spent, spent_out) = RingBuffer::new(UNITS + playout::UNITS_MAX);
+        let (stats, stats_out) = RingBuffer::new(SNAPSHOTS);
+        let latest = playout::Stats::default();
+        let handle = VoiceHandle { units: units_in, spent: spent_out, stats: stats_out, latest };
+        (handle, Box::new(Voice { playout, units, spent, stats }))
+    }
+
+    fn fill(&mut self, now: Instant, out: &mut [f32]) {
+        while let Ok(unit) = self.units.pop() {
+            self.playout.insert(unit);
+            self.give_back();
+        }
+        if self.units.is_abandoned() {
+            self.playout.finish();
+        }
+        self.playout.fill(now, out);
+        self.give_back();
+    }
+
+    fn give_back(&mut self) {
+        while !self.spent.is_full()
+            && let Some(payload) = self.playout.reclaim()
+        {
+            let _ = self.spent.push(payload); // there is room
+        }
+    }
+
+    fn send_stats(&mut self) {
+        if !self.stats.is_full() {
+            let _ = self.stats.push(self.playout.take_stats()); // there is room
+        }
+    }
+}
+
+impl VoiceHandle {
+    /// Sends a unit to the callback. When the ring is full (the card has stopped asking) the
+    /// unit comes back.
+    pub fn send(&mut self, unit: Unit) -> Result<(), Unit> {
+        self.units.push(unit).map_err(|rtrb::PushError::Full(unit)| unit)
+    }
+
+    /// A payload whose memory is no longer needed.
+    pub fn reclaim(&mut self) -> Option<Vec<u8>> {
+        self.spent.pop().ok()
+    }
+
+    /// The latest statistics that have come back; the peak is over all since the last call.
+    pub fn stats(&mut self) -> playout::Stats {
+        let mut peak = 0.0f32;
+        while let Ok(stats) = self.stats.pop() {
+            peak = peak.max(stats.peak);
+            self.latest = stats;
+        }
+        self.latest.peak = peak;
+        self.latest
+    }
+
+    /// Whether the callback is gone for good: the card was closed.
+    pub fn is_abandoned(&self) -> bool {
+        self.units.is_abandoned()
+    }
+}
+
+/// Fills a card's blocks from all voices.
+pub struct Mixer {
+    rate: u32,
+    channels: usize,
+    frames_max: usize,
+    #[expect(clippy::vec_box, reason = "a voice is freed in its box, elsewhere")]
+    voices: Vec<Box<Voice>>,
+    arriving: Consumer<Box<Voice>>,
+    retired: Producer<Box<Voice>>,
+    levels: Producer<Levels>,
+    level: Levels,
+    next_snapshot: Instant,
+    block: Vec<f32>,
+}
+
+/// What the mixer saw since the last look.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Levels {
+    /// The loudest sample of the sum, before it is clipped; full scale 1.0.
+    pub peak: f32,
+    /// Samples beyond full scale, counted from the start.
+    pub clipped_samples: u64,
+    /// How long after it is asked for the card plays a block's first frame, as last told.
+    pub output_delay: Duration,
+}
+
+/// The other end of a [`Mixer`].
+pub struct MixerHandle {
+    arriving: Producer<Box<Voice>>,
+    retired: Consumer<Box<Voice>>,
+    levels: Consumer<Levels>,
+    latest: Levels,
+}
+
+impl Mixer {
+    /// A mixer for a card of `rate` frames per second and `channels` channels, with room for
+    /// `voices_max` voices. Their playouts must be made for the same card and for blocks of
+    /// `frames_max` frames; larger blocks are filled in pieces.
+    pub fn new(rate: u32, channels: u16, frames_max: usize, voices_max: usize) -> (MixerHandle, Mixer) {
+        let (arriving_in, arriving) = RingBuffer::new(voices_max);
+        let (retired, retired_out) = RingBuffer::new(voices_max);
+        let (levels, levels_out) = RingBuffer::new(SNAPSHOTS);
+        let channels = usize::from(channels);
+        let mixer = Mixer {
+            rate,
+            channels,
+            frames_max,
+            voices: Vec::with_capacity(voices_max),
+            arriving,
+            retired,
+            levels,
+            level: Levels::default(),
+            next_snapshot: Instant::default(),
+            block: vec![0.0; frames_max * channels],
+        };
+        let latest = Levels::default();
+        (MixerHandle { arriving: arriving_in, retired: retired_out, levels: levels_out, latest }, mixer)
+    }
+
+    /// Writes every sample of `out`, interleaved: the sum of all voices, clipped at full scale.
+    /// `output_delay` is how long from `now` the card plays the first frame.
+    pub fn fill(&mut self, now: Instant, output_delay: Duration, out: &mut [f32]) {
+        self.level.output_delay = output_delay;
+        self.adopt();
+        let mut at = now;
+        for piece in out.chunks_mut(self.frames_max * self.channels) {
+            self.mix(at, piece);
+            at += duration_of((piece.len() / self.channels) as u64, self.rate);
+        }
+        self.retire();
+        self.send_levels(now);
+    }
+
+    fn adopt(&mut self) {
+        while self.voices.len() < self.voices.capacity()
+            && let Ok(voice) = self.arriving.pop()
+        {
+            self.voices.push(voice);
+        }
+    }
+
+    fn mix(&mut self, now: Instant, out: &mut [f32]) {
+        out.fill(0.0);
+        for voice in &mut self.voices {
+            let block = &mut self.block[..out.len()];
+            voice.fill(now, block);
+            out.iter_mut().zip(&*block).for_each(|(sum, sample)| *sum += sample);
+        }
+        for sample in out {
+            self.level.peak = self.level.peak.max(sample.abs());
+            self.level.clipped_samples += u64::from(sample.abs() > 1.0);
+            *sample = sample.clamp(-1.0, 1.0);
+        }
+    }
+
+    fn retire(&mut self) {
+        while !self.retired.is_full()
+            && let Some(index) = self.voices.iter().position(|voice| voice.playout.is_ended())
+        {
+            let mut voice = self.voices.swap_remove(index);
+            voice.send_stats();
+            let _ = self.retired.push(voice); // there is room
+        }
+    }
+
+    fn send_levels(&mut self, now: Instant) {
+        if now < self.next_snapshot {
+            return;
+        }
+        self.next_snapshot = now + SNAPSHOT_INTERVAL;
+        self.voices.iter_mut().for_each(|voice| voice.send_stats());
+        if !self.levels.is_full() {
+            let _ = self.levels.push(self.level); // there is room
+            self.level.peak = 0.0;
+        }
+    }
+}
+
+impl MixerHandle {
+    /// Adds a voice; when there is no room it comes back.
+    pub fn add(&mut self, voice: Box<Voice>) -> Result<(), Box<Voice>> {
+        self.arriving.push(voice).map_err(|rtrb::PushError::Full(voice)| voice)
+    }
+
+    /// Frees the voices that have ended; returns how many. Call it now and then.
+    pub fn free_retired(&mut self) -> usize {
+        std::iter::from_fn(|| self.retired.pop().ok()).count()
+    }
+
+    /// The latest levels that have come back; the peak is over all since the last call.
+    pub fn levels(&mut self) -> Levels {
+        let mut peak = 0.0f32;
+        while let Ok(levels) = self.levels.pop() {
+            peak = peak.max(levels.peak);
+            self.latest = levels;
+        }
+        self.latest.peak = peak;
+        self.latest
+    }
+
+    /// Whether the callback is gone for good: the card was closed.
+    pub fn is_abandoned(&self) -> bool {
+        self.arriving.is_abandoned()
+    }
+}

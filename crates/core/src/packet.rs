@@ -1,0 +1,162 @@
+//! One datagram, or one TCP record: RTP (RFC 3550 section 5.1) or RTCP, told apart as RFC 5761
+//! section 4 says. Wire integers end here: beyond, sequence numbers and timestamps are extended.
+
+use rtp_types::{RtpPacket, RtpPacketBuilder};
+
+/// Bytes of an RTP header without contributing sources and extensions.
+pub const HEADER_BYTES: usize = 12;
+
+/// What a datagram turned out to be.
+#[derive(Debug)]
+pub enum Packet<'a> {
+    Rtp(Rtp<'a>),
+    /// A compound RTCP packet, not yet looked into.
+    Rtcp(&'a [u8]),
+}
+
+/// The parts of an RTP packet that a receiver needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rtp<'a> {
+    pub ssrc: u32,
+    pub payload_type: u8,
+    /// The 16 bits on the wire.
+    pub sequence: u16,
+    /// The 32 bits on the wire.
+    pub timestamp: u32,
+    pub payload: &'a [u8],
+}
+
+impl<'a> Packet<'a> {
+    /// Looks at any bytes; `None` where they are neither RTP nor RTCP of version 2, or say more
+    /// than they hold (contributing sources, an extension or padding beyond the end).
+    pub fn parse(bytes: &'a [u8]) -> Option<Packet<'a>> {
+        // RFC 5761 section 4: RTCP's packet types 192 to 223 in the second byte.
+        match bytes.get(1)? {
+            192..=223 => Some(Packet::Rtcp(bytes)),
+            _ => Rtp::parse(bytes).map(Packet::Rtp),
+        }
+    }
+}
+
+impl<'a> Rtp<'a> {
+    fn parse(bytes: &'a [u8]) -> Option<Rtp<'a>> {
+        let packet = RtpPacket::parse(bytes).ok()?;
+        let start = packet.payload_offset();
+        let end = bytes.len().checked_sub(packet.padding().unwrap_or(0).into())?;
+        Some(Rtp {
+            ssrc: packet.ssrc(),
+            payload_type: packet.payload_type(),
+            sequence: packet.sequence_number(),
+            timestamp: packet.timestamp(),
+            payload: bytes.get(start..end)?,
+        })
+    }
+
+    /// Replaces `packet` by this one's bytes. `marker` says that a talkspurt begins
+    /// (RFC 3551 section 4.1).
+    pub fn write(&self, marker: bool, packet: &mut Vec<u8>) {
+        packet.clear();
+        RtpPacketBuilder::<&[u8], &[u8]>::new()
+            .ssrc(self.ssrc)
+            .payload_type(self.payload_type)
+            .sequence_number(self.sequence)
+            .timestamp(self.timestamp)
+            .marker_bit(marker)
+            .payload(self.payload)
+            .write_into_vec(packet)
+            .expect("a payload type of 7 bits and no contributing sources");
+    }
+}
+
+/// Extends wire counters that wrap (RFC 3550 appendix A.1) to ones that don't.
+#[derive(Clone, Copy, Debug)]
+pub struct Extender {
+    highest: i64,
+}
+
+impl Extender {
+    /// Counts on from here; `first` itself is the extended value.
+    pub fn starting_at(first: u32) -> Self {
+        Self { highest: first.into() }
+    }
+
+    /// The extended value of `wire` nearest to the highest so far, which does not change.
+    pub fn extend_u32(&self, wire: u32) -> i64 {
+        self.highest + i64::from(wire.wrapping_sub(self.highest as u32) as i32)
+    }
+
+    /// As [`extend_u32`](Self::extend_u32), for a counter of 16 bits.
+    pub fn extend_u16(&self, wire: u16) -> i64 {
+        self.highest + i64::from(wire.wrapping_sub(self.highest as u16) as i16)
+    }
+
+    /// The highest extended value so far.
+    pub fn highest(&self) -> i64 {
+        self.highest
+    }
+
+    /// Takes note of an extended value.
+    pub fn advance_to(&mut self, extended: i64) {
+        self.highest = self.highest.max(extended);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_packet_reads_as_it_was_written() {
+        let rtp = Rtp { ssrc: 0xdead_beef, payload_type: 96, sequence: 65_535, timestamp: 7, payload: b"sound" };
+        let mut bytes = Vec::new();
+        rtp.write(true, &mut bytes);
+        assert_eq!(bytes[..2], [0x80, 0x80 | 96], "version 2, marker, payload type");
+        assert_eq!(bytes.len(), HEADER_BYTES + 5);
+        let Some(Packet::Rtp(parsed)) = Packet::parse(&bytes) else { panic!("not RTP") };
+        assert_eq!(parsed, rtp);
+    }
+
+    #[test]
+    fn sources_extension_and_padding_are_stepped_over() {
+        // Two contributing sources, an extension of one word, padding of 3 bytes.
+        let mut bytes = vec![0x80 | 0x20 | 0x10 | 2, 96, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3];
+        bytes.extend([0; 8]);
+        bytes.extend([0xbe, 0xde, 0, 1, 1, 2, 3, 4]);
+        bytes.extend(b"ab");
+        bytes.extend([0, 0, 3]);
+        let Some(Packet::Rtp(rtp)) = Packet::parse(&bytes) else { panic!("not RTP") };
+        assert_eq!(rtp.payload, b"ab");
+    }
+
+    #[test]
+    fn what_points_beyond_the_end_is_refused() {
+        let header = |first: u8| [first, 96, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3];
+        assert!(Packet::parse(&[]).is_none());
+        assert!(Packet::parse(&[0x80]).is_none());
+        assert!(Packet::parse(&header(0x80)[..11]).is_none(), "cut off");
+        assert!(Packet::parse(&header(0x40)).is_none(), "version 1");
+        assert!(Packet::parse(&header(0x8f)).is_none(), "15 contributing sources");
+        assert!(Packet::parse(&header(0x90)).is_none(), "an extension");
+        let mut padded = header(0xa0).to_vec();
+        padded.extend([0, 0, 200]);
+        assert!(Packet::parse(&padded).is_none(), "200 bytes of padding");
+    }
+
+    #[test]
+    fn rtcp_is_told_by_its_packet_type() {
+        assert!(matches!(Packet::parse(&[0x80, 200, 0, 6]), Some(Packet::Rtcp(_))));
+        assert!(matches!(Packet::parse(&[0x80, 203]), Some(Packet::Rtcp(_))));
+    }
+
+    #[test]
+    fn counters_extend_over_their_wrap_in_both_directions() {
+        let mut sequence = Extender::starting_at(65_534);
+        assert_eq!(sequence.extend_u16(65_535), 65_535);
+        assert_eq!(sequence.extend_u16(1), 65_537);
+        sequence.advance_to(65_537);
+        assert_eq!(sequence.extend_u16(65_533), 65_533, "an old one stays old");
+        let mut timestamp = Extender::starting_at(u32::MAX - 100);
+        timestamp.advance_to(timestamp.extend_u32(380));
+        assert_eq!(timestamp.highest(), i64::from(u32::MAX) + 381);
+    }
+}

@@ -1,0 +1,206 @@
+//! Captured samples to coded frames with their media time.
+
+use std::time::Duration;
+
+use crate::channels::map_channels;
+use crate::codec::{Encoder, opus};
+use crate::resample::Resampler;
+use crate::{Codec, Error, Format, Instant, MediaTime, duration_of};
+
+/// What a [`Packetizer`] is given and what it makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Frames per second that are captured.
+    pub rate: u32,
+    /// Channels that are captured.
+    pub channels: u16,
+    /// What goes on the wire.
+    pub format: Format,
+    /// Frames (at the format's rate) in one payload. Opus takes 120, 240, 480 or 960.
+    pub frames: usize,
+    /// For Opus only.
+    pub opus: opus::Settings,
+}
+
+/// One payload's worth of coded sound.
+#[derive(Clone, Copy, Debug)]
+pub struct Frame<'a> {
+    /// Of its first sample, counted from zero at the start of the capture.
+    pub time: MediaTime,
+    /// Its length at the format's rate.
+    pub frames: usize,
+    /// When its first sample was heard by the card.
+    pub captured: Instant,
+    pub payload: &'a [u8],
+}
+
+/// Collects captured samples, converts their rate and channels, and codes them frame by frame.
+///
+/// Buffers less than one payload beyond what was pushed, when it is polled after each push.
+pub struct Packetizer {
+    config: Config,
+    encoder: Encoder,
+    resampler: Option<Resampler>,
+    /// Channels that are coded: of the format, but mono Opus is coded as such.
+    channels: usize,
+    /// Captured, not yet coded: interleaved, of `channels` channels at the captured rate.
+    waiting: Vec<f32>,
+    /// When the last captured sample ended.
+    captured_until: Instant,
+    next: MediaTime,
+    block: Vec<f32>,
+    payload: Vec<u8>,
+    peak: f32,
+}
+
+impl Packetizer {
+    pub fn new(config: Config) -> Result<Self, Error> {
+        let Config { rate, channels, format, frames, opus } = config;
+        if rate == 0 || channels == 0 || frames == 0 {
+            return Err(Error::UnsupportedFormat(format!("{rate} Hz, {channels} channels, frames of {frames}")));
+        }
+        let coded = match format.codec {
+            Codec::Opus => channels.min(2) as u8,
+            Codec::Pcm(_) => format.channels,
+        };
+        let resampler =
+            (rate != format.rate).then(|| Resampler::new(rate, format.rate, coded.into(), frames)).transpose()?;
+        Ok(Self {
+            config,
+            encoder: Encoder::new(format, coded, opus)?,
+            resampler,
+            channels: coded.into(),
+            waiting: Vec::new(),
+            captured_until: Instant::default(),
+            next: MediaTime(0),
+            block: Vec::new(),
+            payload: Vec::new(),
+            peak: 0.0,
+        })
+    }
+
+    /// Takes captured samples, interleaved; `captured` is when their first one was heard.
+    pub fn push(&mut self, captured: Instant, samples: &[f32]) {
+        let channels = usize::from(self.config.channels);
+        let frames = samples.len() / channels;
+        let start = self.waiting.len();
+        self.waiting.resize(start + frames * self.channels, 0.0);
+        map_channels(&samples[..frames * channels], channels, &mut self.waiting[start..], self.channels);
+        self.peak = samples.iter().fold(self.peak, |peak, sample| peak.max(sample.abs()));
+        self.captured_until = captured + duration_of(frames as u64, self.config.rate);
+    }
+
+    /// Lets media time run on by `frames` captured frames that were lost on the way here.
+    pub fn skip(&mut self, frames: u64) {
+        let rate = u64::from(self.config.format.rate);
+        self.next = self.next + (frames * rate / u64::from(self.config.rate)) as i64;
+    }
+
+    /// The next frame, when enough is there. A frame that the codec refuses is an error, and is
+    /// left out of the stream.
+    pub fn poll(&mut self) -> Result<Option<Frame<'_>>, Error> {
+        let frames = self.config.frames;
+        let needed = self.resampler.as_mut().map_or(frames, |resampler| resampler.input_frames(frames));
+        let samples = needed * self.channels;
+        if self.waiting.len() < samples {
+            return Ok(None);
+        }
+        let captured = self.captured_until - self.waiting_duration();
+        let time = self.next;
+        self.next = self.next + frames as i64;
+        let coded = match &mut self.resampler {
+            None => &self.waiting[..samples],
+            Some(resampler) => {
+                self.block.resize(frames * self.channels, 0.0);
+                resampler.process(&self.waiting[..samples], &mut self.block);
+                &self.block
+            }
+        };
+        let result = self.encoder.encode(coded, &mut self.payload);
+        self.waiting.drain(..samples);
+        result?;
+        Ok(Some(Frame { time, frames, captured, payload: &self.payload }))
+    }
+
+    /// The loudest sample since the last call, full scale 1.0.
+    pub fn take_peak(&mut self) -> f32 {
+        std::mem::take(&mut self.peak)
+    }
+
+    /// The time that rate conversion and the codec's look-ahead add.
+    pub fn delay(&mut self) -> Duration {
+        let resampling = self.resampler.as_ref().map_or(0, Resampler::delay_frames) as u64;
+        duration_of(resampling + u64::from(self.encoder.lookahead_frames()), self.config.format.rate)
+    }
+
+    fn waiting_duration(&self) -> Duration {
+        duration_of((self.waiting.len() / self.channels) as u64, self.config.rate)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Encoding;
+    use crate::codec::pcm;
+
+    fn config(rate: u32, channels: u16, format: Format, frames: usize) -> Config {
+        Config { rate, channels, format, frames, opus: opus::Settings::default() }
+    }
+
+    #[test]
+    fn crumbs_become_whole_frames_with_their_own_time() {
+        let mut packetizer = Packetizer::new(config(48_000, 1, Format::l16(48_000, 1), 128)).unwrap();
+        let mut frames = Vec::new();
+        for crumb in 0..40 {
+            let captured = Instant::from_nanos(0) + duration_of(crumb * 24, 48_000);
+            let samples: Vec<f32> = (0..24).map(|n| (crumb * 24 + n) as f32 / 32_768.0).collect();
+            packetizer.push(captured, &samples);
+            while let Some(frame) = packetizer.poll().unwrap() {
+                let mut first = [0.0];
+                pcm::decode(Encoding::S16Be, frame.payload, &mut first);
+                frames.push((frame.time, frame.captured, (first[0] * 32_768.0) as i64));
+            }
+        }
+        assert_eq!(frames.len(), 960 / 128);
+        for (index, (time, captured, first)) in frames.into_iter().enumerate() {
+            assert_eq!((time, first), (MediaTime(index as i64 * 128), index as i64 * 128));
+            let truth = duration_of(index as u64 * 128, 48_000);
+            let captured = captured - Instant::from_nanos(0);
+            assert!(captured.abs_diff(truth) < Duration::from_micros(1), "{captured:?} for {truth:?}");
+        }
+    }
+
+    #[test]
+    fn any_rate_and_channels_become_the_formats() {
+        let mut packetizer = Packetizer::new(config(44_100, 1, Format::l16(48_000, 2), 240)).unwrap();
+        packetizer.push(Instant::default(), &vec![0.5; 44_100]);
+        let mut frames = 0;
+        let mut last = Vec::new();
+        while let Some(frame) = packetizer.poll().unwrap() {
+            frames += frame.frames;
+            last = frame.payload.to_vec();
+        }
+        assert!((47_000..=48_000).contains(&frames), "{frames}");
+        let mut samples = vec![0.0; 480];
+        assert_eq!(pcm::decode(Encoding::S16Be, &last, &mut samples), 480);
+        assert!(samples.iter().all(|sample| (sample - 0.5).abs() < 0.01));
+    }
+
+    #[test]
+    fn lost_capture_lets_media_time_run_on() {
+        let mut packetizer = Packetizer::new(config(48_000, 2, Format::OPUS, 240)).unwrap();
+        packetizer.push(Instant::default(), &[0.0; 480]);
+        assert_eq!(packetizer.poll().unwrap().unwrap().time, MediaTime(0));
+        packetizer.skip(480);
+        packetizer.push(Instant::default(), &[0.0; 480]);
+        assert_eq!(packetizer.poll().unwrap().unwrap().time, MediaTime(240 + 480));
+    }
+
+    #[test]
+    fn a_frame_size_that_opus_does_not_know_is_an_error() {
+        let mut packetizer = Packetizer::new(config(48_000, 2, Format::OPUS, 100)).unwrap();
+        packetizer.push(Instant::default(), &[0.0; 480]);
+        assert!(packetizer.poll().is_err());
+    }
+}

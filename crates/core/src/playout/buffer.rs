@@ -1,0 +1,102 @@
+//! Units in the order of their media time, waiting to be decoded.
+
+use std::collections::VecDeque;
+
+use super::Unit;
+use crate::{Instant, MediaTime};
+
+/// The most units that wait. At 1.3 ms a packet (64 frames, the shortest that we send) they are
+/// 2.7 s, at 5 ms 10 s; the playout keeps far less than that.
+pub const UNITS_MAX: usize = 2048;
+
+/// A jitter buffer: puts units in order, knows duplicates, never grows.
+pub(super) struct Buffer {
+    units: VecDeque<Unit>,
+}
+
+/// What became of a unit.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Inserted {
+    Kept,
+    /// One of the same time was there already: here it is again.
+    Duplicate(Unit),
+    /// No room: the oldest had to go, here it is.
+    Overflowed(Unit),
+}
+
+impl Buffer {
+    pub fn new() -> Self {
+        Self { units: VecDeque::with_capacity(UNITS_MAX + 1) }
+    }
+
+    /// Puts `unit` where it belongs: at the end, or where reordering left its place.
+    pub fn insert(&mut self, unit: Unit) -> Inserted {
+        let place = self.units.iter().rposition(|other| other.time <= unit.time);
+        if place.is_some_and(|index| self.units[index].time == unit.time) {
+            return Inserted::Duplicate(unit);
+        }
+        self.units.insert(place.map_or(0, |index| index + 1), unit);
+        match self.units.len() > UNITS_MAX {
+            true => Inserted::Overflowed(self.units.pop_front().expect("not empty")),
+            false => Inserted::Kept,
+        }
+    }
+
+    pub fn front(&self) -> Option<&Unit> {
+        self.units.front()
+    }
+
+    pub fn pop_front(&mut self) -> Option<Unit> {
+        self.units.pop_front()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.units.is_empty()
+    }
+
+    /// Where the last unit ends.
+    pub fn end(&self) -> Option<MediaTime> {
+        self.units.back().map(Unit::end)
+    }
+
+    /// The media time that arrives `now` on the fastest path that any waiting unit took: its time
+    /// plus what has passed since it came.
+    pub fn arriving(&self, now: Instant, rate: u32) -> Option<f64> {
+        self.units
+            .iter()
+            .map(|unit| unit.time.0 as f64 + now.seconds_since(unit.arrived) * f64::from(rate))
+            .reduce(f64::max)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn unit(time: i64) -> Unit {
+        Unit { time: MediaTime(time), frames: 10, arrived: Instant::default(), payload: Vec::new() }
+    }
+
+    #[test]
+    fn any_order_in_comes_out_in_order_and_once() {
+        let mut buffer = Buffer::new();
+        for time in [30, 10, 20, 0] {
+            assert_eq!(buffer.insert(unit(time)), Inserted::Kept);
+        }
+        assert_eq!(buffer.insert(unit(20)), Inserted::Duplicate(unit(20)));
+        assert_eq!(buffer.end(), Some(MediaTime(40)));
+        let times: Vec<i64> = std::iter::from_fn(|| buffer.pop_front()).map(|unit| unit.time.0).collect();
+        assert_eq!(times, [0, 10, 20, 30]);
+    }
+
+    #[test]
+    fn a_full_buffer_lets_the_oldest_go() {
+        let mut buffer = Buffer::new();
+        for n in 0..UNITS_MAX as i64 {
+            buffer.insert(unit(n * 10));
+        }
+        let capacity = buffer.units.capacity();
+        assert_eq!(buffer.insert(unit(99_999_990)), Inserted::Overflowed(unit(0)));
+        assert_eq!(buffer.units.capacity(), capacity);
+    }
+}

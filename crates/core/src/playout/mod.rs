@@ -1,0 +1,388 @@
+//! Units to continuous samples at the card's pace: order, wait, decode, conceal.
+//!
+//! The surface is NetEq's two calls. [`Playout::insert`] takes what the network brought,
+//! [`Playout::fill`] writes what the card asks for, always all of it. Both run in the playback
+//! callback: they never allocate, free, lock or wait. Payloads whose memory is no longer needed
+//! are handed back by [`Playout::reclaim`] to be freed elsewhere.
+//!
+//! The delay is fixed: the first unit is heard `latency` after it arrived, and the timeline then
+//! runs on with the card. What arrives too late is dropped; if that goes on, or if far more waits
+//! than the latency asks for, the timeline is moved.
+
+mod buffer;
+mod gain;
+mod stats;
+
+use std::time::Duration;
+
+use crate::channels::map_channels;
+use crate::codec::{Decoder, PAYLOAD_MILLIS_MAX, opus};
+use crate::resample::Resampler;
+use crate::{Codec, Error, Format, Instant, MediaTime, frames_in};
+use buffer::{Buffer, Inserted};
+use gain::Gain;
+
+pub use buffer::UNITS_MAX;
+pub use stats::Stats;
+
+/// One payload with its place in media time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unit {
+    /// Of its first frame.
+    pub time: MediaTime,
+    /// Its length.
+    pub frames: u32,
+    pub arrived: Instant,
+    pub payload: Vec<u8>,
+}
+
+impl Unit {
+    /// The time after its last frame.
+    pub fn end(&self) -> MediaTime {
+        self.time + i64::from(self.frames)
+    }
+}
+
+/// What a [`Playout`] feeds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The playout delay: from a unit's arrival to its being asked for.
+    pub latency: Duration,
+    /// Frames per second of the card.
+    pub rate: u32,
+    /// Channels of the card.
+    pub channels: u16,
+    /// The most frames that one [`Playout::fill`] may ask for.
+    pub frames_max: usize,
+}
+
+/// Longer than this without a unit and the stream pauses: silence, until it fills up again.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// A concealment is heard this long at the most; beyond, it is silence.
+const CONCEAL: Duration = Duration::from_millis(60);
+
+/// So many units in a row too late, and the timeline is moved: the sender's clock is the slower
+/// one, or its path has become longer.
+const LATE_MAX: u32 = 3;
+
+/// When more than this beyond the latency has waited for a whole [`EXCESS_WINDOW`], the excess is
+/// cut: the sender's clock is the faster one, or its path has become shorter.
+const EXCESS: Duration = Duration::from_millis(20);
+const EXCESS_WINDOW: Duration = Duration::from_secs(1);
+
+/// Plays one run of units of one format. A new run is a new `Playout`.
+pub struct Playout {
+    config: Config,
+    format: Format,
+    state: State,
+    buffer: Buffer,
+    decoder: Decoder,
+    /// Of what the decoder gives.
+    channels: usize,
+    /// Decoded, not yet played: interleaved, at the format's rate.
+    decoded: Vec<f32>,
+    resampler: Option<Resampler>,
+    /// One block at the card's rate before its channels are mapped.
+    block: Vec<f32>,
+    /// Media time of the next frame to decode.
+    next: MediaTime,
+    gain: Gain,
+    concealing: bool,
+    /// Frames since the last decoded unit.
+    missing_frames: u64,
+    late_in_a_row: u32,
+    excess: Excess,
+    spent: Vec<Vec<u8>>,
+    finishing: bool,
+    stats: Stats,
+}
+
+/// Whether the timeline runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Waits for the first unit to be due.
+    Waiting,
+    Playing,
+    /// All is played; nothing will come.
+    Ended,
+}
+
+/// The least that has waited since a moment.
+#[derive(Clone, Copy)]
+struct Excess {
+    since: Instant,
+    least_frames: i64,
+}
+
+impl Playout {
+    /// Makes everything that will ever be needed.
+    pub fn new(format: Format, config: Config) -> Result<Self, Error> {
+        let channels = match format.codec {
+            Codec::Opus => opus::Decoder::CHANNELS,
+            Codec::Pcm(_) => format.channels.into(),
+        };
+        let resampler = (format.rate != config.rate)
+            .then(|| Resampler::new(format.rate, config.rate, channels, config.frames_max))
+            .transpose()?;
+        let needed_max = resampler.as_ref().map_or(config.frames_max, Resampler::input_frames_max);
+        let unit_max = format.rate as usize * PAYLOAD_MILLIS_MAX / 1000;
+        Ok(Self {
+            config,
+            format,
+            state: State::Waiting,
+            buffer: Buffer::new(),
+            decoder: Decoder::new(format)?,
+            channels,
+            decoded: Vec::with_capacity((needed_max + unit_max) * channels),
+            resampler,
+            block: vec![0.0; config.frames_max * channels],
+            next: MediaTime(0),
+            gain: Gain::new(format.rate),
+            concealing: false,
+            missing_frames: 0,
+            late_in_a_row: 0,
+            excess: Excess { since: Instant::default(), least_frames: i64::MAX },
+            spent: Vec::with_capacity(UNITS_MAX + 1),
+            finishing: false,
+            stats: Stats::default(),
+        })
+    }
+
+    /// Takes a unit, early or late, in any order, again and again.
+    pub fn insert(&mut self, unit: Unit) {
+        let late = self.state == State::Playing && unit.end() <= self.next;
+        if self.state == State::Ended || (late && !self.moves_timeline()) {
+            self.stats.units_late += 1;
+            return self.spend(unit);
+        }
+        if !late {
+            self.late_in_a_row = 0;
+        }
+        match self.buffer.insert(unit) {
+            Inserted::Kept => {}
+            Inserted::Duplicate(unit) => {
+                self.stats.units_duplicate += 1;
+                self.spend(unit);
+            }
+            Inserted::Overflowed(unit) => {
+                self.stats.units_overflowed += 1;
+                self.spend(unit);
+            }
+        }
+    }
+
+    /// Says that no more units come: what waits is played, then [`is_ended`](Self::is_ended).
+    pub fn finish(&mut self) {
+        self.finishing = true;
+        if self.buffer.is_empty() && self.state == State::Waiting {
+            self.state = State::Ended;
+        }
+    }
+
+    /// Whether everything has been played after [`finish`](Self::finish).
+    pub fn is_ended(&self) -> bool {
+        self.state == State::Ended
+    }
+
+    /// Writes every sample of `out`: interleaved frames of the card, at most `frames_max`.
+    /// `now` is when they are asked for.
+    pub fn fill(&mut self, now: Instant, out: &mut [f32]) {
+        let channels = usize::from(self.config.channels);
+        let frames = out.len() / channels;
+        let silent = match self.state {
+            State::Waiting => self.try_start(now, frames),
+            State::Playing => 0,
+            State::Ended => frames,
+        };
+        let (silence, sound) = out.split_at_mut(silent * channels);
+        silence.fill(0.0);
+        if !sound.is_empty() {
+            self.watch_level(now);
+            self.play(now, sound);
+        }
+        self.stats.total_samples_received += frames as u64;
+        self.stats.peak = out.iter().fold(self.stats.peak, |peak, sample| peak.max(sample.abs()));
+    }
+
+    /// A payload whose memory is no longer needed.
+    pub fn reclaim(&mut self) -> Option<Vec<u8>> {
+        self.spent.pop()
+    }
+
+    /// What has been counted; the peak is the loudest sample since the last call.
+    pub fn take_stats(&mut self) -> Stats {
+        let stats = Stats {
+            buffered: self.duration(self.waiting_frames().max(0)),
+            playing: self.state == State::Playing && self.missing_frames == 0,
+            ..self.stats
+        };
+        self.stats.peak = 0.0;
+        stats
+    }
+
+    /// Starts the timeline when the first unit is due within the next `frames` frames of the
+    /// card; returns how many of them are silent before it.
+    fn try_start(&mut self, now: Instant, frames: usize) -> usize {
+        let rate = self.format.rate;
+        let (Some(front), Some(end)) = (self.buffer.front(), self.buffer.end()) else { return frames };
+        let Some(arriving) = self.buffer.arriving(now, rate) else { return frames };
+        let front = front.time;
+        let needed = self.to_media(frames);
+        // Where the timeline stands when the delay is the latency, counted from the unit that
+        // came fastest: a backlog that arrives in one burst is not played from its start.
+        let position = (arriving as i64 - frames_in(self.config.latency, rate) as i64).min(end.0 - needed);
+        let silent = self.to_card(front.0 - position).clamp(0, frames as i64) as usize;
+        let available = end.0 - front.0.max(position);
+        let due = silent < frames && (available >= self.to_media(frames - silent) || self.finishing);
+        if !due {
+            return frames;
+        }
+        self.state = State::Playing;
+        self.next = MediaTime(position.max(front.0));
+        self.decoded.clear();
+        self.gain.start();
+        self.missing_frames = 0;
+        self.concealing = false;
+        self.restart_excess(now);
+        silent
+    }
+
+    /// Writes `out` from the running timeline.
+    fn play(&mut self, now: Instant, out: &mut [f32]) {
+        let frames = out.len() / usize::from(self.config.channels);
+        let needed = self.resampler.as_mut().map_or(frames, |resampler| resampler.input_frames(frames));
+        while self.decoded.len() < needed * self.channels {
+            self.decode_next(now);
+        }
+        let input = &self.decoded[..needed * self.channels];
+        let block = match &mut self.resampler {
+            None => input,
+            Some(resampler) => {
+                let block = &mut self.block[..frames * self.channels];
+                resampler.process(input, block);
+                block
+            }
+        };
+        map_channels(block, self.channels, out, self.config.channels.into());
+        self.decoded.drain(..needed * self.channels);
+    }
+
+    /// Appends the next piece of the timeline to `decoded`: a unit, or the sound of a loss.
+    fn decode_next(&mut self, now: Instant) {
+        while self.buffer.front().is_some_and(|unit| unit.end() <= self.next) {
+            let unit = self.buffer.pop_front().expect("there is a front");
+            self.stats.units_late += 1;
+            self.spend(unit);
+        }
+        match self.buffer.front().map(|unit| unit.time) {
+            Some(time) if time <= self.next => self.decode_unit(now),
+            Some(time) => self.conceal(time.frames_since(self.next)),
+            None => self.conceal(i64::MAX),
+        }
+    }
+
+    fn decode_unit(&mut self, now: Instant) {
+        let unit = self.buffer.pop_front().expect("the caller has seen it");
+        let start = self.decoded.len();
+        self.decoded.resize(start + unit.frames as usize * self.channels, 0.0);
+        let count = self.decoder.decode(Some(&unit.payload), &mut self.decoded[start..]);
+        self.decoded.truncate(start + count);
+        // The timeline may stand inside the unit: after a start, or a concealment that met it.
+        let skip = self.next.frames_since(unit.time).max(0) as usize * self.channels;
+        self.decoded.drain(start..start + skip.min(count));
+        self.gain.rise(&mut self.decoded[start..], self.channels);
+        self.next = unit.end();
+        self.missing_frames = 0;
+        self.concealing = false;
+        self.stats.emitted(now - unit.arrived, u64::from(unit.frames));
+        self.spend(unit);
+    }
+
+    /// Appends the sound of a loss: up to `frames_max` frames, in the decoder's steps.
+    fn conceal(&mut self, frames_max: i64) {
+        if self.buffer.is_empty() && (self.finishing || self.missing_frames > frames_in(PAUSE, self.format.rate)) {
+            self.state = if self.finishing { State::Ended } else { State::Waiting };
+        }
+        let step = self.decoder.conceal_step() as i64;
+        let piece = frames_in(CONCEAL_PIECE, self.format.rate) as i64;
+        let frames = (frames_max.min(piece) / step).max(1) * step;
+        let start = self.decoded.len();
+        self.decoded.resize(start + frames as usize * self.channels, 0.0);
+        self.decoder.decode(None, &mut self.decoded[start..]);
+        if self.finishing || self.missing_frames > frames_in(CONCEAL, self.format.rate) {
+            self.gain.fall(&mut self.decoded[start..], self.channels);
+        }
+        self.next = self.next + frames;
+        self.missing_frames += frames as u64;
+        if !self.finishing && self.state == State::Playing {
+            self.stats.concealed(frames as u64, !std::mem::replace(&mut self.concealing, true));
+        }
+    }
+
+    /// Whether a late unit is one too many: then the timeline waits anew, for this very unit.
+    fn moves_timeline(&mut self) -> bool {
+        self.late_in_a_row += 1;
+        if self.late_in_a_row < LATE_MAX {
+            return false;
+        }
+        self.late_in_a_row = 0;
+        self.stats.moves += 1;
+        self.state = State::Waiting;
+        true
+    }
+
+    /// Cuts what waits beyond the latency when it has been too much for a while.
+    fn watch_level(&mut self, now: Instant) {
+        self.excess.least_frames = self.excess.least_frames.min(self.waiting_frames());
+        if now - self.excess.since < EXCESS_WINDOW {
+            return;
+        }
+        let rate = self.format.rate;
+        let target = frames_in(self.config.latency, rate) as i64;
+        let excess = self.excess.least_frames - target;
+        if excess > frames_in(EXCESS, rate) as i64 {
+            self.conceal(self.decoder.conceal_step() as i64); // so that the splice does not click
+            self.next = self.next + excess;
+            self.stats.moves += 1;
+            self.stats.removed_samples_for_acceleration += excess as u64;
+        }
+        self.restart_excess(now);
+    }
+
+    fn restart_excess(&mut self, now: Instant) {
+        self.excess = Excess { since: now, least_frames: i64::MAX };
+    }
+
+    /// Frames at the format's rate between the timeline and the end of what has arrived.
+    fn waiting_frames(&self) -> i64 {
+        let ahead = self.buffer.end().map_or(0, |end| end.frames_since(self.next));
+        ahead + (self.decoded.len() / self.channels) as i64
+    }
+
+    fn to_media(&self, card_frames: usize) -> i64 {
+        (card_frames as u64 * u64::from(self.format.rate)).div_ceil(self.config.rate.into()) as i64
+    }
+
+    fn to_card(&self, media_frames: i64) -> i64 {
+        media_frames * i64::from(self.config.rate) / i64::from(self.format.rate)
+    }
+
+    fn duration(&self, frames: i64) -> Duration {
+        crate::duration_of(frames as u64, self.format.rate)
+    }
+
+    fn spend(&mut self, unit: Unit) {
+        if self.spent.len() < self.spent.capacity() {
+            self.spent.push(unit.payload);
+        } else {
+            debug_assert!(false, "the caller reclaims after each insert and fill");
+        }
+    }
+}
+
+/// A concealment goes on in pieces, so that a unit that arrives meanwhile is met soon.
+const CONCEAL_PIECE: Duration = Duration::from_micros(2_500);
+
+#[cfg(test)]
+mod tests;

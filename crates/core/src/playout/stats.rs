@@ -1,0 +1,57 @@
+//! What a playout counts, by the names of W3C webrtc-stats where they exist.
+
+use std::time::Duration;
+
+/// Counters since the start of one run. Samples are counted per channel, that is in frames: of
+/// the card for `total_samples_received`, of the stream for the others.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Stats {
+    /// Frames that the card asked for.
+    pub total_samples_received: u64,
+    /// Frames that were made up because their unit was lost or late.
+    pub concealed_samples: u64,
+    /// How many times that began.
+    pub concealment_events: u64,
+    /// Frames cut out to bring the delay down.
+    pub removed_samples_for_acceleration: u64,
+    /// Sum over all played frames of the time from arrival to being asked for, in seconds;
+    /// divide by `jitter_buffer_emitted_count`.
+    pub jitter_buffer_delay: f64,
+    pub jitter_buffer_emitted_count: u64,
+    /// The last unit's time from arrival to being asked for.
+    pub last_delay: Duration,
+    /// Units that came after their time and were dropped.
+    pub units_late: u64,
+    pub units_duplicate: u64,
+    /// Units dropped because more waited than there is room for.
+    pub units_overflowed: u64,
+    /// How many times the timeline was moved, forth or back.
+    pub moves: u64,
+    /// What waits at the moment.
+    pub buffered: Duration,
+    /// Whether units are being played at the moment.
+    pub playing: bool,
+    /// The loudest sample since the last look, full scale 1.0.
+    pub peak: f32,
+}
+
+impl Stats {
+    pub(super) fn emitted(&mut self, delay: Duration, frames: u64) {
+        self.last_delay = delay;
+        self.jitter_buffer_delay += delay.as_secs_f64() * frames as f64;
+        self.jitter_buffer_emitted_count += frames;
+    }
+
+    pub(super) fn concealed(&mut self, frames: u64, begins: bool) {
+        self.concealed_samples += frames;
+        self.concealment_events += u64::from(begins);
+    }
+
+    /// The mean time from arrival to being asked for, over all that was played.
+    pub fn mean_delay(&self) -> Duration {
+        match self.jitter_buffer_emitted_count {
+            0 => Duration::ZERO,
+            count => Duration::from_secs_f64(self.jitter_buffer_delay / count as f64),
+        }
+    }
+}

@@ -1,0 +1,248 @@
+use super::*;
+use crate::codec::pcm;
+
+const RATE: u32 = 48_000;
+const FRAMES: i64 = 240; // 5 ms
+const PERIOD: usize = 480; // 10 ms
+
+/// A playout of mono L16 on a mono card, with its own clock and the samples that came out.
+struct Bench {
+    playout: Playout,
+    now: Instant,
+    out: Vec<f32>,
+}
+
+impl Bench {
+    fn new(latency_millis: u64) -> Self {
+        Self::at_rates(RATE, RATE, latency_millis)
+    }
+
+    fn at_rates(stream: u32, card: u32, latency_millis: u64) -> Self {
+        let config =
+            Config { latency: Duration::from_millis(latency_millis), rate: card, channels: 1, frames_max: PERIOD };
+        let playout = Playout::new(Format::l16(stream, 1), config).unwrap();
+        Self { playout, now: at(1000), out: Vec::new() }
+    }
+
+    /// Inserts unit `n`, whose every sample is `n + 1`, at its time on a perfect path.
+    fn insert(&mut self, n: i64) {
+        self.insert_at(n, at(1000) + Duration::from_millis(5 * n as u64));
+    }
+
+    fn insert_at(&mut self, n: i64, arrived: Instant) {
+        let mut payload = Vec::new();
+        pcm::encode(crate::Encoding::S16Be, &[(n + 1) as f32 / 32_768.0; FRAMES as usize], &mut payload);
+        self.playout.insert(Unit { time: MediaTime(n * FRAMES), frames: FRAMES as u32, arrived, payload });
+        while self.playout.reclaim().is_some() {}
+    }
+
+    fn fill(&mut self) {
+        let mut block = vec![f32::NAN; PERIOD];
+        self.playout.fill(self.now, &mut block);
+        while self.playout.reclaim().is_some() {}
+        self.now += duration(PERIOD as u64);
+        self.out.extend(block);
+    }
+
+    /// Plays `periods` card periods while units arrive as `arrives` says.
+    fn run(&mut self, periods: i64, arrives: impl Fn(i64) -> bool) {
+        let first = self.out.len() as i64 / PERIOD as i64 * 2;
+        for n in (first..first + periods * 2).step_by(2) {
+            self.fill();
+            [n, n + 1].into_iter().filter(|&n| arrives(n)).for_each(|n| self.insert(n));
+        }
+    }
+
+    /// The unit number that each sample is of, 0 for silence and everything in between.
+    fn units(&self) -> Vec<i64> {
+        let scaled = self.out.iter().map(|sample| sample * 32_768.0);
+        scaled.map(|value| if (value - value.round()).abs() < 1e-3 { value.round() as i64 } else { 0 }).collect()
+    }
+
+    fn runs(&self) -> Vec<(i64, usize)> {
+        let mut runs: Vec<(i64, usize)> = Vec::new();
+        for unit in self.units() {
+            match runs.last_mut() {
+                Some((last, count)) if *last == unit => *count += 1,
+                _ => runs.push((unit, 1)),
+            }
+        }
+        runs
+    }
+}
+
+fn at(millis: u64) -> Instant {
+    Instant::from_nanos(millis * 1_000_000)
+}
+
+fn duration(frames: u64) -> Duration {
+    crate::duration_of(frames, RATE)
+}
+
+#[test]
+fn the_first_sample_is_heard_the_latency_after_it_arrived() {
+    for latency in [10, 20, 27, 100] {
+        let mut bench = Bench::new(latency);
+        bench.run(30, |_| true);
+        // Unit 0 fades in, so its place is told by unit 1, 5 ms later.
+        let first = bench.units().iter().position(|&unit| unit == 2).unwrap();
+        assert_eq!(duration(first as u64), Duration::from_millis(latency + 5), "latency {latency} ms");
+        assert_eq!(bench.playout.take_stats().concealment_events, 0);
+    }
+}
+
+#[test]
+fn a_latency_below_a_period_plays_as_soon_as_a_period_is_there() {
+    let mut bench = Bench::new(0);
+    bench.run(30, |_| true);
+    let first = bench.units().iter().position(|&unit| unit == 2).unwrap();
+    assert_eq!(first, PERIOD + FRAMES as usize);
+    assert_eq!(bench.playout.take_stats().concealed_samples, 0);
+}
+
+#[test]
+fn every_sample_is_played_once_and_in_order() {
+    let mut bench = Bench::new(20);
+    bench.run(100, |_| true);
+    let runs = bench.runs();
+    let whole = &runs[3..runs.len() - 1];
+    assert!(whole.iter().all(|&(_, count)| count == FRAMES as usize));
+    assert!(whole.windows(2).all(|pair| pair[1].0 == pair[0].0 + 1));
+}
+
+#[test]
+fn reordered_units_within_the_latency_are_not_missed() {
+    let mut bench = Bench::new(30);
+    for n in (0..200).step_by(2) {
+        bench.fill();
+        let arrived = bench.now;
+        bench.insert_at(n + 1, arrived);
+        bench.insert_at(n, arrived);
+        bench.insert_at(n, arrived);
+    }
+    let stats = bench.playout.take_stats();
+    assert_eq!((stats.concealed_samples, stats.units_late), (0, 0));
+    assert!(stats.units_duplicate >= 90, "{}", stats.units_duplicate);
+}
+
+#[test]
+fn a_lost_unit_keeps_the_timeline_and_is_counted() {
+    let mut bench = Bench::new(20);
+    bench.run(50, |n| n != 40);
+    let units = bench.units();
+    let before = units.iter().rposition(|&unit| unit == 40).unwrap();
+    let after = units.iter().position(|&unit| unit == 42).unwrap();
+    // 2.5 ms of the unit after the loss are a fade.
+    assert_eq!(after - before - 1, FRAMES as usize + 120);
+    let stats = bench.playout.take_stats();
+    assert_eq!((stats.concealed_samples, stats.concealment_events), (FRAMES as u64, 1));
+}
+
+#[test]
+fn a_pause_is_silence_and_what_follows_comes_at_the_same_delay() {
+    let mut bench = Bench::new(20);
+    bench.run(400, |n| !(100..600).contains(&n));
+    let units = bench.units();
+    let silent_from = units.iter().rposition(|&unit| unit == 100).unwrap() + 130;
+    let back = units.iter().position(|&unit| unit == 602).unwrap();
+    assert!(bench.out[silent_from + 2880..back - 480].iter().all(|&sample| sample == 0.0));
+    assert_eq!(duration(back as u64), Duration::from_millis(20 + 601 * 5));
+}
+
+#[test]
+fn a_path_that_becomes_longer_moves_the_timeline_once() {
+    let mut bench = Bench::new(20);
+    bench.run(50, |_| true);
+    for n in 100..300 {
+        // 60 ms later than before: everything comes too late.
+        if n % 2 == 0 {
+            bench.fill();
+        }
+        if n >= 112 {
+            let arrived = bench.now;
+            bench.insert_at(n - 12, arrived);
+        }
+    }
+    let stats = bench.playout.take_stats();
+    assert_eq!(stats.moves, 1);
+    assert!(stats.units_late <= 3, "{}", stats.units_late);
+    assert!(bench.units().contains(&280), "it plays again");
+}
+
+#[test]
+fn a_backlog_is_cut_down_to_the_latency() {
+    let mut bench = Bench::new(20);
+    bench.run(10, |_| true);
+    // A stall of 500 ms, then all of it at once: the past is late, the newest on time.
+    for _ in 0..50 {
+        bench.fill();
+    }
+    let arrived = bench.now;
+    (20..120).for_each(|n| bench.insert_at(n, arrived));
+    let mut worst = Duration::ZERO;
+    for n in (120..600).step_by(2) {
+        bench.fill();
+        let arrived = bench.now;
+        bench.insert_at(n, arrived);
+        bench.insert_at(n + 1, arrived);
+        if n > 400 {
+            worst = worst.max(bench.playout.take_stats().last_delay);
+        }
+    }
+    assert!(worst <= Duration::from_millis(45), "{worst:?}");
+}
+
+#[test]
+fn the_level_stays_bounded_when_the_sender_is_faster() {
+    // 2 % faster than the card: 20 ms more every second.
+    let mut bench = Bench::new(20);
+    let mut sent = 0;
+    for period in 0..3000 {
+        bench.fill();
+        while f64::from(sent) * 5.0 < f64::from(period) * 10.0 * 1.02 {
+            let arrived = bench.now;
+            bench.insert_at(sent.into(), arrived);
+            sent += 1;
+        }
+        assert!(bench.playout.take_stats().buffered < Duration::from_millis(120));
+    }
+    assert!(bench.playout.take_stats().removed_samples_for_acceleration > 0);
+}
+
+#[test]
+fn the_end_is_played_to_the_last_unit() {
+    let mut bench = Bench::new(50);
+    bench.run(10, |_| true);
+    bench.playout.finish();
+    for _ in 0..10 {
+        bench.fill();
+    }
+    assert!(bench.playout.is_ended());
+    assert!(bench.units().contains(&20), "unit 19 was the last");
+    assert_eq!(bench.out.last(), Some(&0.0));
+    assert_eq!(bench.playout.take_stats().concealed_samples, 0, "an end is no loss");
+}
+
+#[test]
+fn an_end_before_the_start_ends_at_once() {
+    let mut bench = Bench::new(50);
+    bench.playout.finish();
+    assert!(bench.playout.is_ended());
+}
+
+#[test]
+fn another_rate_is_converted_and_keeps_its_delay() {
+    let mut bench = Bench::at_rates(24_000, 48_000, 20);
+    // Units are 10 ms long at this rate.
+    for n in 0..100 {
+        bench.fill();
+        let arrived = bench.now;
+        bench.insert_at(n, arrived);
+    }
+    let stats = bench.playout.take_stats();
+    assert_eq!(stats.concealed_samples, 0);
+    let delay = stats.mean_delay();
+    assert!((Duration::from_millis(10)..Duration::from_millis(35)).contains(&delay), "{delay:?}");
+    let loudest = bench.out.iter().copied().fold(0.0, f32::max) * 32_768.0;
+    assert!((90.0..110.0).contains(&loudest), "{loudest}");
+}

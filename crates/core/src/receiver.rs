@@ -1,0 +1,454 @@
+//! One sender's stream on the network side: what arrives becomes units for playout.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::codec::payload_frames;
+use crate::packet::{Extender, Rtp};
+use crate::playout::Unit;
+use crate::rtcp::{self, Message, Outgoing, Report};
+use crate::{Format, Instant, MediaTime, PayloadTypes, duration_of};
+
+/// Receiver reports go out this often, the first as soon as a stream is known; see the sender's.
+const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A sequence number this far ahead or behind is no longer the same run (RFC 3550 appendix A.1).
+const DROPOUT_MAX: i64 = 3_000;
+const MISORDER_MAX: i64 = 100;
+
+/// A timestamp may differ by this much from what the clock says before the run counts as broken:
+/// more than any jitter, less than any pause with a halted media clock that matters.
+const TIMESTAMP_SLACK_SECS: f64 = 3.0;
+
+/// What comes out of a [`Receiver`].
+#[derive(Debug, PartialEq)]
+pub enum Output {
+    /// A run of units of one format begins: the stream's first, or after a restart or a change
+    /// of format. What follows has nothing to do with the timeline before.
+    Start(Format),
+    /// The next unit of the run.
+    Unit(Unit),
+    /// The sender said that it ends.
+    End,
+}
+
+/// What a receiver counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Stats {
+    pub packets_received: u64,
+    /// Payloads only.
+    pub bytes_received: u64,
+    /// Expected by sequence number and not received; late ones and duplicates count as received.
+    pub packets_lost: u64,
+    /// Not a packet of this stream: unknown payload type, a payload that is none, a stray
+    /// sequence number or timestamp.
+    pub packets_refused: u64,
+    /// Interarrival jitter (RFC 3550 section 6.4.1).
+    pub jitter: Duration,
+}
+
+/// Reads one source's RTP packets in whatever order they arrive and reports on them.
+///
+/// A new run needs two packets that fit together before it is believed (RFC 3550 appendix A.1),
+/// so random bytes never start a stream and a forged packet never breaks one. The first of the
+/// two is kept and nothing is lost.
+pub struct Receiver {
+    /// Our own.
+    ssrc: u32,
+    cname: String,
+    source: u32,
+    types: PayloadTypes,
+    run: Option<Run>,
+    candidate: Option<(Run, Unit)>,
+    outputs: VecDeque<Output>,
+    spare: Vec<Vec<u8>>,
+    last_heard: Instant,
+    last_sender_report: Option<(u32, Instant)>,
+    next_report: Option<Instant>,
+    bye_due: bool,
+    stats: Stats,
+}
+
+impl Receiver {
+    /// A receiver of the stream of `source`, that calls itself `ssrc` and `cname` in its reports.
+    pub fn new(now: Instant, ssrc: u32, cname: &str, source: u32, types: PayloadTypes) -> Self {
+        Self {
+            ssrc,
+            cname: cname.to_owned(),
+            source,
+            types,
+            run: None,
+            candidate: None,
+            outputs: VecDeque::new(),
+            spare: Vec::new(),
+            last_heard: now,
+            last_sender_report: None,
+            next_report: None,
+            bye_due: false,
+            stats: Stats::default(),
+        }
+    }
+
+    /// Takes an RTP packet of the source. Poll the outputs after each.
+    pub fn handle_rtp(&mut self, now: Instant, rtp: &Rtp<'_>) {
+        let Some(arrival) = self.arrival(now, rtp) else {
+            self.stats.packets_refused += 1;
+            return;
+        };
+        if let Some(run) = self.run.as_mut().filter(|run| run.fits(&arrival)) {
+            let unit = run.handle(&arrival, rtp.payload, &mut self.spare);
+            self.accept(now, unit);
+            self.candidate = None;
+            return;
+        }
+        match self.candidate.take() {
+            Some((mut run, first)) if run.follows(&arrival) => {
+                let second = run.handle(&arrival, rtp.payload, &mut self.spare);
+                self.outputs.push_back(Output::Start(run.format));
+                self.next_report = Some(now);
+                self.stats.packets_lost += self.run.replace(run).map_or(0, |old| old.lost());
+                self.accept(now, first);
+                self.accept(now, second);
+            }
+            refused => {
+                self.stats.packets_refused += u64::from(refused.is_some());
+                let mut run = Run::new(&arrival);
+                let unit = run.handle(&arrival, rtp.payload, &mut self.spare);
+                self.candidate = Some((run, unit));
+            }
+        }
+    }
+
+    /// Takes a compound RTCP packet: any bytes.
+    pub fn handle_rtcp(&mut self, now: Instant, bytes: &[u8]) {
+        let source = self.source;
+        rtcp::parse(bytes, |message| match message {
+            Message::Sender { ssrc, info } if ssrc == source => {
+                self.last_sender_report = Some((info.ntp.middle(), now));
+                self.last_heard = now;
+            }
+            Message::Bye { ssrc } if ssrc == source => {
+                self.outputs.push_back(Output::End);
+                self.run = None;
+            }
+            _ => {}
+        });
+    }
+
+    /// What is for the playout now.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// Replaces `packet` by the next report to send to the source; false when none is due.
+    pub fn poll_transmit(&mut self, now: Instant, packet: &mut Vec<u8>) -> bool {
+        if !self.bye_due && self.next_report.is_none_or(|due| due > now) {
+            return false;
+        }
+        let report = self.report(now);
+        Outgoing { ssrc: self.ssrc, cname: &self.cname, sender: None, report, bye: self.bye_due }.write(packet);
+        self.bye_due = false;
+        self.next_report = Some(now + REPORT_INTERVAL);
+        true
+    }
+
+    /// When [`poll_transmit`](Self::poll_transmit) will next have something.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.next_report
+    }
+
+    /// Tells the source that we end: the next packet to transmit is a BYE.
+    pub fn close(&mut self) {
+        self.bye_due = true;
+    }
+
+    /// Takes back a payload's memory, to be used for the next one.
+    pub fn recycle(&mut self, payload: Vec<u8>) {
+        if self.spare.len() < SPARE_MAX {
+            self.spare.push(payload);
+        }
+    }
+
+    /// When the source was last heard.
+    pub fn last_heard(&self) -> Instant {
+        self.last_heard
+    }
+
+    pub fn stats(&self) -> Stats {
+        let mut stats = self.stats;
+        if let Some(run) = &self.run {
+            stats.packets_lost += run.lost();
+            stats.jitter = duration_of(run.jitter as u64, run.format.rate);
+        }
+        stats
+    }
+
+    fn arrival(&self, now: Instant, rtp: &Rtp<'_>) -> Option<Arrival> {
+        let format = self.types.format(rtp.payload_type)?;
+        let frames = payload_frames(format, rtp.payload)? as u32;
+        Some(Arrival { now, format, frames, sequence: rtp.sequence, timestamp: rtp.timestamp })
+    }
+
+    fn accept(&mut self, now: Instant, unit: Unit) {
+        self.last_heard = now;
+        self.stats.packets_received += 1;
+        self.stats.bytes_received += unit.payload.len() as u64;
+        self.outputs.push_back(Output::Unit(unit));
+    }
+
+    fn report(&mut self, now: Instant) -> Option<Report> {
+        let run = self.run.as_mut()?;
+        let (last_sender_report, delay_since) = match self.last_sender_report {
+            Some((middle, arrived)) => (middle, ((now - arrived).as_nanos() * 65_536 / 1_000_000_000) as u32),
+            None => (0, 0),
+        };
+        Some(Report {
+            ssrc: self.source,
+            fraction_lost: run.fraction_lost_since_last(),
+            lost: run.lost() as u32,
+            highest_sequence: run.sequence.highest() as u32,
+            jitter: run.jitter as u32,
+            last_sender_report,
+            delay_since,
+        })
+    }
+}
+
+/// Payload buffers kept for reuse: what one stream has on its way at 5 ms a packet in 0.3 s.
+const SPARE_MAX: usize = 64;
+
+/// A packet whose payload makes sense.
+struct Arrival {
+    now: Instant,
+    format: Format,
+    frames: u32,
+    sequence: u16,
+    timestamp: u32,
+}
+
+/// Packets of one format whose sequence numbers and timestamps hang together.
+struct Run {
+    format: Format,
+    sequence: Extender,
+    first_sequence: i64,
+    timestamp: Extender,
+    last_arrival: Instant,
+    received: u64,
+    /// `received` and expected at the last report.
+    reported: (u64, u64),
+    /// Of the last packet, for the jitter: arrival minus timestamp in frames.
+    transit: Option<f64>,
+    /// In frames.
+    jitter: f64,
+}
+
+impl Run {
+    fn new(first: &Arrival) -> Self {
+        let sequence = Extender::starting_at(first.sequence.into());
+        Self {
+            format: first.format,
+            sequence,
+            first_sequence: sequence.highest(),
+            timestamp: Extender::starting_at(first.timestamp),
+            last_arrival: first.now,
+            received: 0,
+            reported: (0, 0),
+            transit: None,
+            jitter: 0.0,
+        }
+    }
+
+    fn fits(&self, arrival: &Arrival) -> bool {
+        let ahead = self.sequence.extend_u16(arrival.sequence) - self.sequence.highest();
+        let frames = self.timestamp.extend_u32(arrival.timestamp) - self.timestamp.highest();
+        let elapsed = (arrival.now - self.last_arrival).as_secs_f64();
+        let off_by = frames as f64 / f64::from(self.format.rate) - elapsed;
+        arrival.format == self.format
+            && (-MISORDER_MAX..DROPOUT_MAX).contains(&ahead)
+            && off_by.abs() < TIMESTAMP_SLACK_SECS
+    }
+
+    /// Whether `arrival` is the very next packet: what a new run must show.
+    fn follows(&self, arrival: &Arrival) -> bool {
+        self.fits(arrival) && self.sequence.extend_u16(arrival.sequence) == self.sequence.highest() + 1
+    }
+
+    fn handle(&mut self, arrival: &Arrival, payload: &[u8], spare: &mut Vec<Vec<u8>>) -> Unit {
+        let timestamp = self.timestamp.extend_u32(arrival.timestamp);
+        self.sequence.advance_to(self.sequence.extend_u16(arrival.sequence));
+        self.timestamp.advance_to(timestamp);
+        self.last_arrival = arrival.now;
+        self.received += 1;
+        self.measure_jitter(arrival.now, timestamp);
+        let mut bytes = spare.pop().unwrap_or_default();
+        bytes.clear();
+        bytes.extend(payload);
+        Unit { time: MediaTime(timestamp), frames: arrival.frames, arrived: arrival.now, payload: bytes }
+    }
+
+    /// RFC 3550 section 6.4.1 and appendix A.8.
+    fn measure_jitter(&mut self, now: Instant, timestamp: i64) {
+        let transit = now.as_nanos() as f64 * 1e-9 * f64::from(self.format.rate) - timestamp as f64;
+        if let Some(last) = self.transit.replace(transit) {
+            self.jitter += ((transit - last).abs() - self.jitter) / 16.0;
+        }
+    }
+
+    fn expected(&self) -> u64 {
+        (self.sequence.highest() - self.first_sequence + 1).max(0) as u64
+    }
+
+    fn lost(&self) -> u64 {
+        self.expected().saturating_sub(self.received)
+    }
+
+    fn fraction_lost_since_last(&mut self) -> u8 {
+        let (received, expected) = (self.received - self.reported.0, self.expected() - self.reported.1);
+        self.reported = (self.received, self.expected());
+        let lost = expected.saturating_sub(received);
+        (lost * 256).checked_div(expected).unwrap_or(0).min(255) as u8
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn receiver() -> Receiver {
+        Receiver::new(at(0), 1, "test", 7, PayloadTypes::default())
+    }
+
+    fn at(millis: u64) -> Instant {
+        Instant::from_nanos(millis * 1_000_000)
+    }
+
+    /// A packet of 5 ms of L16 stereo, number `n` of a stream that starts just before its wraps.
+    fn packet(n: u64, payload_type: u8) -> Rtp<'static> {
+        Rtp {
+            ssrc: 7,
+            payload_type,
+            sequence: 65_530u16.wrapping_add(n as u16),
+            timestamp: (u32::MAX - 500).wrapping_add(n as u32 * 240),
+            payload: &[0; 960],
+        }
+    }
+
+    fn handle(receiver: &mut Receiver, n: u64) -> Vec<Output> {
+        receiver.handle_rtp(at(n * 5), &packet(n, 97));
+        outputs(receiver)
+    }
+
+    fn outputs(receiver: &mut Receiver) -> Vec<Output> {
+        std::iter::from_fn(|| receiver.poll_output()).collect()
+    }
+
+    fn times(outputs: &[Output]) -> Vec<i64> {
+        let first = i64::from(u32::MAX) - 500;
+        outputs
+            .iter()
+            .filter_map(|output| match output {
+                Output::Unit(unit) => Some((unit.time.0 - first) / 240),
+                _ => None,
+            })
+            .collect()
+    }
+
+    #[test]
+    fn two_packets_in_order_start_a_stream_and_none_is_lost() {
+        let mut receiver = receiver();
+        assert!(handle(&mut receiver, 0).is_empty());
+        let outputs = handle(&mut receiver, 1);
+        assert_eq!(outputs[0], Output::Start(Format::l16(48_000, 2)));
+        assert_eq!(times(&outputs), [0, 1]);
+    }
+
+    #[test]
+    fn wraps_losses_and_reordering_keep_one_timeline() {
+        let mut receiver = receiver();
+        let mut all = Vec::new();
+        for n in [0, 1, 2, 4, 3, 5, 8, 9, 7, 20] {
+            all.extend(handle(&mut receiver, n));
+        }
+        assert_eq!(times(&all), [0, 1, 2, 4, 3, 5, 8, 9, 7, 20]);
+        assert_eq!(receiver.stats().packets_lost, 21 - 10);
+    }
+
+    #[test]
+    fn a_restart_begins_a_new_run_and_a_stray_packet_does_not() {
+        let mut receiver = receiver();
+        (0..10).for_each(|n| drop(handle(&mut receiver, n)));
+        let stray = Rtp { sequence: 20_000, timestamp: 5, ..packet(0, 97) };
+        receiver.handle_rtp(at(50), &stray);
+        assert!(outputs(&mut receiver).is_empty());
+        assert_eq!(times(&handle(&mut receiver, 10)), [10], "the stream goes on");
+        for n in 0..3 {
+            let restarted = Rtp { sequence: 30_000 + n, timestamp: 0x5000_0000 + u32::from(n) * 240, ..packet(0, 97) };
+            receiver.handle_rtp(at(60 + u64::from(n) * 5), &restarted);
+        }
+        let outputs = outputs(&mut receiver);
+        assert!(matches!(outputs[0], Output::Start(_)));
+        assert_eq!(outputs.len(), 4);
+    }
+
+    #[test]
+    fn an_absurd_timestamp_is_refused() {
+        let mut receiver = receiver();
+        (0..4).for_each(|n| drop(handle(&mut receiver, n)));
+        receiver.handle_rtp(at(20), &Rtp { timestamp: 0x7000_0000, ..packet(4, 97) });
+        assert!(outputs(&mut receiver).is_empty());
+        assert_eq!(times(&handle(&mut receiver, 5)), [5]);
+    }
+
+    #[test]
+    fn a_changed_format_begins_a_new_run() {
+        let mut receiver = receiver();
+        (0..4).for_each(|n| drop(handle(&mut receiver, n)));
+        receiver.handle_rtp(at(20), &packet(4, 10));
+        receiver.handle_rtp(at(25), &packet(5, 10));
+        let outputs = outputs(&mut receiver);
+        assert_eq!(outputs[0], Output::Start(Format::l16(44_100, 2)));
+        assert_eq!(outputs.len(), 3);
+    }
+
+    #[test]
+    fn what_is_no_payload_is_counted_and_dropped() {
+        let mut receiver = receiver();
+        receiver.handle_rtp(at(0), &packet(0, 99));
+        receiver.handle_rtp(at(0), &Rtp { payload: &[0; 961], ..packet(0, 97) });
+        receiver.handle_rtp(at(0), &Rtp { payload: &[], ..packet(0, 97) });
+        assert_eq!(receiver.stats().packets_refused, 3);
+        assert_eq!(receiver.stats().packets_received, 0);
+    }
+
+    #[test]
+    fn reports_say_what_was_lost_since_the_last() {
+        let mut receiver = receiver();
+        let mut packet = Vec::new();
+        let mut reports = Vec::new();
+        for n in (0..500).filter(|n| n % 4 != 3) {
+            handle(&mut receiver, n);
+            while receiver.poll_transmit(at(n * 5), &mut packet) {
+                rtcp::parse(&packet, |message| {
+                    if let Message::Report { report, .. } = message {
+                        reports.push(report.fraction_lost);
+                    }
+                });
+            }
+        }
+        assert_eq!(reports.len(), 3, "at once and then every second");
+        assert!(reports[1].abs_diff(64) <= 1, "a quarter: {}", reports[1]);
+    }
+
+    #[test]
+    fn bye_ends_the_stream() {
+        let mut receiver = receiver();
+        (0..4).for_each(|n| drop(handle(&mut receiver, n)));
+        let mut bytes = Vec::new();
+        Outgoing { ssrc: 8, cname: "other", sender: None, report: None, bye: true }.write(&mut bytes);
+        receiver.handle_rtcp(at(20), &bytes);
+        assert!(outputs(&mut receiver).is_empty(), "somebody else's");
+        Outgoing { ssrc: 7, cname: "ours", sender: None, report: None, bye: true }.write(&mut bytes);
+        receiver.handle_rtcp(at(20), &bytes);
+        assert_eq!(outputs(&mut receiver), [Output::End]);
+    }
+}

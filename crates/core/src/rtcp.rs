@@ -1,0 +1,221 @@
+//! RTCP (RFC 3550 section 6): sender and receiver reports, BYE, always as a compound packet that
+//! begins with a report and names its source.
+
+use rtcp_types::prelude::*;
+use rtcp_types::{
+    Bye, Compound, ReceiverReport, ReportBlock, ReportBlockBuilder, Sdes, SdesChunk, SdesItem, SenderReport,
+};
+
+/// A 64 bit NTP timestamp: seconds since 1900 and their fraction, 32 bits each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ntp(pub u64);
+
+impl Ntp {
+    /// The middle 32 bits, as reports quote them: units of 1/65536 s.
+    pub fn middle(self) -> u32 {
+        (self.0 >> 16) as u32
+    }
+
+    /// The time `nanos` nanoseconds later.
+    pub fn plus_nanos(self, nanos: u64) -> Ntp {
+        let fraction = (u128::from(nanos) << 32) / 1_000_000_000;
+        Ntp(self.0.wrapping_add(fraction as u64))
+    }
+}
+
+/// What a sender says of itself (RFC 3550 section 6.4.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SenderInfo {
+    pub ntp: Ntp,
+    /// The media time of the same moment.
+    pub timestamp: u32,
+    pub packets: u32,
+    /// Bytes of payload.
+    pub bytes: u32,
+}
+
+/// What a receiver says of one source (RFC 3550 section 6.4.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// The source that this is about.
+    pub ssrc: u32,
+    /// Of the packets since the last report, in 1/256.
+    pub fraction_lost: u8,
+    /// Never below zero here: more duplicates than losses count as none lost.
+    pub lost: u32,
+    pub highest_sequence: u32,
+    /// In units of the RTP timestamp.
+    pub jitter: u32,
+    /// Middle bits of the last sender report's NTP time, zero when there was none.
+    pub last_sender_report: u32,
+    /// Time since that arrived, in 1/65536 s.
+    pub delay_since: u32,
+}
+
+/// One thing that a compound packet said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Message {
+    Sender { ssrc: u32, info: SenderInfo },
+    Report { from: u32, report: Report },
+    Bye { ssrc: u32 },
+}
+
+/// Tells `handle` everything that a compound packet says; returns false, without a word, where
+/// the bytes are not one.
+pub fn parse(bytes: &[u8], mut handle: impl FnMut(Message)) -> bool {
+    let Ok(compound) = Compound::parse(bytes) else { return false };
+    let packets: Result<Vec<_>, _> = compound.collect();
+    let Ok(packets) = packets else { return false };
+    for packet in &packets {
+        match packet {
+            rtcp_types::Packet::Sr(sender) => {
+                handle(Message::Sender { ssrc: sender.ssrc(), info: sender_info(sender) });
+                sender.report_blocks().for_each(|block| handle(report(sender.ssrc(), &block)));
+            }
+            rtcp_types::Packet::Rr(receiver) => {
+                receiver.report_blocks().for_each(|block| handle(report(receiver.ssrc(), &block)));
+            }
+            rtcp_types::Packet::Bye(bye) => bye.ssrcs().for_each(|ssrc| handle(Message::Bye { ssrc })),
+            _ => {}
+        }
+    }
+    true
+}
+
+fn sender_info(sender: &SenderReport) -> SenderInfo {
+    SenderInfo {
+        ntp: Ntp(sender.ntp_timestamp()),
+        timestamp: sender.rtp_timestamp(),
+        packets: sender.packet_count(),
+        bytes: sender.octet_count(),
+    }
+}
+
+fn report(from: u32, block: &ReportBlock) -> Message {
+    let report = Report {
+        ssrc: block.ssrc(),
+        fraction_lost: block.fraction_lost(),
+        lost: block.cumulative_lost(),
+        highest_sequence: block.extended_sequence_number(),
+        jitter: block.interarrival_jitter(),
+        last_sender_report: block.last_sender_report_timestamp(),
+        delay_since: block.delay_since_last_sender_report_timestamp(),
+    };
+    Message::Report { from, report }
+}
+
+/// What to say in one compound packet.
+#[derive(Clone, Copy, Debug)]
+pub struct Outgoing<'a> {
+    pub ssrc: u32,
+    /// The canonical name of this end (RFC 3550 section 6.5.1).
+    pub cname: &'a str,
+    pub sender: Option<SenderInfo>,
+    pub report: Option<Report>,
+    pub bye: bool,
+}
+
+impl Outgoing<'_> {
+    /// Replaces `packet` by the compound packet's bytes.
+    pub fn write(&self, packet: &mut Vec<u8>) {
+        let chunk = SdesChunk::builder(self.ssrc).add_item(SdesItem::builder(SdesItem::CNAME, self.cname));
+        let mut compound = Compound::builder();
+        compound = match self.sender {
+            Some(info) => compound.add_packet(self.sender_report(info)),
+            None => compound.add_packet(self.receiver_report()),
+        };
+        compound = compound.add_packet(Sdes::builder().add_chunk(chunk));
+        if self.bye {
+            compound = compound.add_packet(Bye::builder().add_source(self.ssrc));
+        }
+        packet.clear();
+        packet.resize(compound.calculate_size().expect("counts in range and a short name"), 0);
+        compound.write_into(packet).expect("the size was just calculated");
+    }
+
+    fn sender_report(&self, info: SenderInfo) -> rtcp_types::SenderReportBuilder {
+        let builder = SenderReport::builder(self.ssrc)
+            .ntp_timestamp(info.ntp.0)
+            .rtp_timestamp(info.timestamp)
+            .packet_count(info.packets)
+            .octet_count(info.bytes);
+        match self.report {
+            Some(report) => builder.add_report_block(block(report)),
+            None => builder,
+        }
+    }
+
+    fn receiver_report(&self) -> rtcp_types::ReceiverReportBuilder {
+        let builder = ReceiverReport::builder(self.ssrc);
+        match self.report {
+            Some(report) => builder.add_report_block(block(report)),
+            None => builder,
+        }
+    }
+}
+
+fn block(report: Report) -> ReportBlockBuilder {
+    ReportBlock::builder(report.ssrc)
+        .fraction_lost(report.fraction_lost)
+        .cumulative_lost(report.lost.min(0x7f_ffff)) // 24 bits, signed
+        .extended_sequence_number(report.highest_sequence)
+        .interarrival_jitter(report.jitter)
+        .last_sender_report_timestamp(report.last_sender_report)
+        .delay_since_last_sender_report_timestamp(report.delay_since)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn messages(bytes: &[u8]) -> Option<Vec<Message>> {
+        let mut messages = Vec::new();
+        parse(bytes, |message| messages.push(message)).then_some(messages)
+    }
+
+    #[test]
+    fn reports_and_bye_read_as_they_were_written() {
+        let info = SenderInfo { ntp: Ntp(0x1234_5678_9abc_def0), timestamp: 480, packets: 2, bytes: 300 };
+        let report = Report {
+            ssrc: 9,
+            fraction_lost: 25,
+            lost: 3,
+            highest_sequence: 65_540,
+            jitter: 12,
+            last_sender_report: 5,
+            delay_since: 6,
+        };
+        let outgoing = Outgoing { ssrc: 7, cname: "a@b", sender: Some(info), report: Some(report), bye: true };
+        let mut bytes = Vec::new();
+        outgoing.write(&mut bytes);
+        let expected =
+            [Message::Sender { ssrc: 7, info }, Message::Report { from: 7, report }, Message::Bye { ssrc: 7 }];
+        assert_eq!(messages(&bytes).unwrap(), expected);
+    }
+
+    #[test]
+    fn an_empty_receiver_report_says_nothing_but_is_valid() {
+        let outgoing = Outgoing { ssrc: 7, cname: "a@b", sender: None, report: None, bye: false };
+        let mut bytes = Vec::new();
+        outgoing.write(&mut bytes);
+        assert_eq!(messages(&bytes), Some(vec![]));
+    }
+
+    #[test]
+    fn a_cut_off_packet_says_nothing_at_all() {
+        let outgoing = Outgoing { ssrc: 7, cname: "name", sender: None, report: Some(Report::default()), bye: true };
+        let mut bytes = Vec::new();
+        outgoing.write(&mut bytes);
+        let whole = bytes.len();
+        // The ends of its three packets are the only places where a prefix is valid.
+        let valid = (0..=whole).filter(|&end| messages(&bytes[..end]).is_some()).count();
+        assert_eq!(valid, 3);
+    }
+
+    #[test]
+    fn ntp_time_moves_with_nanoseconds() {
+        let start = Ntp(1 << 32);
+        assert_eq!(start.plus_nanos(500_000_000), Ntp((1 << 32) + (1 << 31)));
+        assert_eq!(start.plus_nanos(500_000_000).middle(), 0x1_8000);
+    }
+}

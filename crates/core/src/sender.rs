@@ -1,0 +1,306 @@
+//! One receiver's stream on the sending side: sequence, timestamps, reports.
+
+use std::time::Duration;
+
+use crate::packet::Rtp;
+use crate::packetizer::Frame;
+use crate::rtcp::{self, Message, Ntp, Outgoing, Report, SenderInfo};
+use crate::{Instant, frames_in};
+
+/// Sender reports go out this often, the first at once. RFC 3550 asks for 5 s on average but
+/// allows less where the session is small (section 6.2); a round trip time is worth 0.3 kb/s.
+const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Who a [`Sender`] is. What is random is drawn by the caller.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Random (RFC 3550 section 8.1).
+    pub ssrc: u32,
+    /// Random, as are the next two, so that plaintext can't be guessed once there is encryption
+    /// (RFC 3550 section 5.1).
+    pub first_sequence: u16,
+    pub first_timestamp: u32,
+    /// `user@host`, or whatever names this end.
+    pub cname: String,
+    pub wire: Wire,
+    /// Frames per second of the format.
+    pub rate: u32,
+    /// Wall-clock time at the epoch of [`Instant`].
+    pub wall_epoch: Ntp,
+}
+
+/// How payloads are put on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wire {
+    /// As RTP of this payload type, with RTCP beside it.
+    Rtp { payload_type: u8 },
+    /// As they are, without a header and without reports.
+    Raw,
+}
+
+/// What a sender learns about the other end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The receiver reports on our stream: it is there and listens.
+    Heard,
+    /// The receiver says that it ends (BYE).
+    Ended,
+}
+
+/// What a sender knows of its stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Stats {
+    pub packets_sent: u64,
+    /// Payloads only.
+    pub bytes_sent: u64,
+    /// As the receiver counts them.
+    pub packets_lost: u32,
+    /// Share of packets lost between its last two reports, 0 to 1.
+    pub fraction_lost: f64,
+    /// As the receiver measures it (RFC 3550 section 6.4.1).
+    pub jitter: Duration,
+    pub round_trip_time: Option<Duration>,
+}
+
+/// Turns frames into packets for one receiver and reads its reports.
+pub struct Sender {
+    config: Config,
+    sequence: u16,
+    /// A frame that [`poll_transmit`](Self::poll_transmit) has not taken yet.
+    packet: Option<Vec<u8>>,
+    /// Kept from packet to packet.
+    spare: Vec<u8>,
+    /// The last frame's timestamp and the moment that its first sample was captured.
+    position: Option<(u32, Instant)>,
+    next_report: Option<Instant>,
+    report_due: bool,
+    bye_due: bool,
+    event: Option<Event>,
+    stats: Stats,
+}
+
+impl Sender {
+    pub fn new(config: Config) -> Self {
+        Self {
+            sequence: config.first_sequence,
+            config,
+            packet: None,
+            spare: Vec::new(),
+            position: None,
+            next_report: None,
+            report_due: false,
+            bye_due: false,
+            event: None,
+            stats: Stats::default(),
+        }
+    }
+
+    /// Takes one frame; poll it out with [`poll_transmit`](Self::poll_transmit) before the next,
+    /// which would replace it.
+    pub fn handle_frame(&mut self, now: Instant, frame: &Frame<'_>) {
+        let timestamp = self.config.first_timestamp.wrapping_add(frame.time.0 as u32);
+        let mut packet = self.packet.take().unwrap_or_else(|| std::mem::take(&mut self.spare));
+        match self.config.wire {
+            Wire::Raw => {
+                packet.clear();
+                packet.extend(frame.payload);
+            }
+            Wire::Rtp { payload_type } => {
+                let Config { ssrc, .. } = self.config;
+                let rtp = Rtp { ssrc, payload_type, sequence: self.sequence, timestamp, payload: frame.payload };
+                rtp.write(self.position.is_none(), &mut packet);
+                self.report_due |= self.next_report.is_none_or(|due| due <= now);
+            }
+        }
+        self.packet = Some(packet);
+        self.position = Some((timestamp, frame.captured));
+        self.sequence = self.sequence.wrapping_add(1);
+        self.stats.packets_sent += 1;
+        self.stats.bytes_sent += frame.payload.len() as u64;
+    }
+
+    /// Takes what came back from the receiver: any bytes.
+    pub fn handle_packet(&mut self, now: Instant, bytes: &[u8]) {
+        let ssrc = self.config.ssrc;
+        rtcp::parse(bytes, |message| match message {
+            Message::Report { report, .. } if report.ssrc == ssrc => self.handle_report(now, report),
+            Message::Bye { .. } => self.event = Some(Event::Ended),
+            _ => {}
+        });
+    }
+
+    /// Ends the stream: a BYE follows what is still to be sent.
+    pub fn finish(&mut self) {
+        self.bye_due = self.config.wire != Wire::Raw;
+    }
+
+    /// Replaces `packet` by the next thing to send; false when there is nothing more.
+    pub fn poll_transmit(&mut self, now: Instant, packet: &mut Vec<u8>) -> bool {
+        if let Some(ready) = self.packet.take() {
+            self.spare = std::mem::replace(packet, ready);
+            return true;
+        }
+        if self.report_due || self.bye_due {
+            self.write_report(now, packet);
+            return true;
+        }
+        false
+    }
+
+    /// The latest that was heard of the receiver since the last call.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.event.take()
+    }
+
+    pub fn stats(&self) -> Stats {
+        self.stats
+    }
+
+    fn write_report(&mut self, now: Instant, packet: &mut Vec<u8>) {
+        let sender = self.position.map(|(timestamp, captured)| SenderInfo {
+            ntp: self.wall(now),
+            // The same moment on the media clock, extrapolated (RFC 3550 section 6.4.1).
+            timestamp: timestamp.wrapping_add(frames_in(now - captured, self.config.rate) as u32),
+            packets: self.stats.packets_sent as u32,
+            bytes: self.stats.bytes_sent as u32,
+        });
+        let Config { ssrc, ref cname, .. } = self.config;
+        Outgoing { ssrc, cname, sender, report: None, bye: self.bye_due }.write(packet);
+        self.next_report = Some(now + REPORT_INTERVAL);
+        self.report_due = false;
+        self.bye_due = false;
+    }
+
+    fn handle_report(&mut self, now: Instant, report: Report) {
+        self.event = Some(Event::Heard);
+        self.stats.packets_lost = report.lost;
+        self.stats.fraction_lost = f64::from(report.fraction_lost) / 256.0;
+        self.stats.jitter = crate::duration_of(report.jitter.into(), self.config.rate);
+        if report.last_sender_report != 0 {
+            // RFC 3550 section 6.4.1: A - LSR - DLSR, in 1/65536 s.
+            let trip = self.wall(now).middle().wrapping_sub(report.last_sender_report).wrapping_sub(report.delay_since);
+            // A forged or stale report may give anything; a minute is no round trip.
+            if trip < 60 << 16 {
+                self.stats.round_trip_time = Some(Duration::from_nanos((u64::from(trip) * 1_000_000_000) >> 16));
+            }
+        }
+    }
+
+    fn wall(&self, now: Instant) -> Ntp {
+        self.config.wall_epoch.plus_nanos(now.as_nanos())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::MediaTime;
+    use crate::packet::Packet;
+
+    fn sender(wire: Wire) -> Sender {
+        Sender::new(Config {
+            ssrc: 7,
+            first_sequence: 65_535,
+            first_timestamp: u32::MAX,
+            cname: "test".into(),
+            wire,
+            rate: 48_000,
+            wall_epoch: Ntp(1 << 40),
+        })
+    }
+
+    fn at(millis: u64) -> Instant {
+        Instant::from_nanos(millis * 1_000_000)
+    }
+
+    fn send(sender: &mut Sender, millis: u64) -> Vec<Vec<u8>> {
+        let time = MediaTime(millis as i64 * 48);
+        sender.handle_frame(at(millis), &Frame { time, frames: 240, captured: at(millis), payload: b"sound" });
+        drain(sender, millis)
+    }
+
+    fn drain(sender: &mut Sender, millis: u64) -> Vec<Vec<u8>> {
+        let mut packets = Vec::new();
+        let mut packet = Vec::new();
+        while sender.poll_transmit(at(millis), &mut packet) {
+            packets.push(packet.clone());
+        }
+        packets
+    }
+
+    #[test]
+    fn sequence_and_timestamp_wrap_on_the_wire() {
+        let mut sender = sender(Wire::Rtp { payload_type: 96 });
+        let mut seen = Vec::new();
+        for millis in [0, 5] {
+            for packet in send(&mut sender, millis) {
+                if let Some(Packet::Rtp(rtp)) = Packet::parse(&packet) {
+                    seen.push((rtp.sequence, rtp.timestamp));
+                }
+            }
+        }
+        assert_eq!(seen, [(65_535, u32::MAX), (0, 239)]);
+    }
+
+    #[test]
+    fn a_report_goes_with_the_first_packet_and_then_every_second() {
+        let mut sender = sender(Wire::Rtp { payload_type: 96 });
+        let counts: Vec<usize> = (0..=400).map(|n| send(&mut sender, n * 5).len()).collect();
+        let reports: Vec<usize> = (0..=400).filter(|&n| counts[n] == 2).collect();
+        assert_eq!(reports, [0, 200, 400]);
+    }
+
+    #[test]
+    fn round_trip_time_leaves_out_the_receivers_own_delay() {
+        let mut sender = sender(Wire::Rtp { payload_type: 96 });
+        let sent = send(&mut sender, 0);
+        let mut sent_at = Ntp::default();
+        rtcp::parse(&sent[1], |message| {
+            if let Message::Sender { info, .. } = message {
+                sent_at = info.ntp;
+            }
+        });
+        let report = Report {
+            ssrc: 7,
+            last_sender_report: sent_at.middle(),
+            delay_since: 65_536 / 2,
+            fraction_lost: 64,
+            ..Report::default()
+        };
+        let mut packet = Vec::new();
+        Outgoing { ssrc: 1, cname: "r", sender: None, report: Some(report), bye: false }.write(&mut packet);
+        sender.handle_packet(at(540), &packet);
+        assert_eq!(sender.poll_event(), Some(Event::Heard));
+        let trip = sender.stats().round_trip_time.unwrap();
+        assert!(trip.abs_diff(Duration::from_millis(40)) < Duration::from_micros(50), "{trip:?}");
+        assert_eq!(sender.stats().fraction_lost, 0.25);
+    }
+
+    #[test]
+    fn the_end_is_said_after_the_last_packet() {
+        let mut sender = sender(Wire::Rtp { payload_type: 96 });
+        send(&mut sender, 0);
+        sender.finish();
+        let packets = drain(&mut sender, 1);
+        let mut bye = false;
+        rtcp::parse(&packets[0], |message| bye |= message == Message::Bye { ssrc: 7 });
+        assert!(bye);
+        assert!(drain(&mut sender, 2).is_empty(), "and only once");
+    }
+
+    #[test]
+    fn raw_is_payloads_and_nothing_else() {
+        let mut sender = sender(Wire::Raw);
+        assert_eq!(send(&mut sender, 0), [b"sound"]);
+        sender.finish();
+        assert!(drain(&mut sender, 1).is_empty());
+    }
+
+    #[test]
+    fn any_bytes_may_come_back() {
+        let mut sender = sender(Wire::Rtp { payload_type: 96 });
+        sender.handle_packet(at(0), &[]);
+        sender.handle_packet(at(0), &[0x80, 200, 0xff, 0xff]);
+        assert_eq!(sender.poll_event(), None);
+    }
+}

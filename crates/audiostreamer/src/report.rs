@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use audiostreamer_core::Format;
 
-use crate::device::Shape;
+use crate::device::{Gap, Shape};
 use crate::link::Transport;
 use crate::{client, server};
 
@@ -39,6 +39,8 @@ pub enum Event {
         name: String,
         why: String,
     },
+    /// Some of the sound is missing on our own side.
+    Gap(Gap),
     /// The system grants no real-time priority; sound may stutter when the machine is busy.
     NoRealTime,
     /// The client has no server yet, or no longer.
@@ -83,6 +85,7 @@ impl fmt::Display for Event {
             Event::Playing { name, shape } => write!(f, "playing on {name}, {shape}"),
             Event::Capturing { name, shape } => write!(f, "capturing from {name}, {shape}"),
             Event::DeviceLost { name, why } => write!(f, "{name} is gone: {why}; trying to open it again"),
+            Event::Gap(gap) => gap.fmt(f),
             Event::NoRealTime => {
                 f.write_str("no real-time priority (see `ulimit -r`); sound may stutter when the machine is busy")
             }

@@ -140,7 +140,8 @@ mod tests {
     #[test]
     fn what_is_written_is_read_back() {
         let path = std::env::temp_dir().join(format!("audiostreamer-{}.sdp", std::process::id()));
-        for (payload_type, format) in [(96, Format::OPUS), (120, Format::l24(96_000, 1)), (10, Format::l16(44_100, 2))] {
+        for (payload_type, format) in [(96, Format::OPUS), (120, Format::l24(96_000, 1)), (10, Format::l16(44_100, 2))]
+        {
             write(&path, ("127.0.0.1", 5004), Transport::Udp, payload_type, format).unwrap();
             assert_eq!(read(&path).unwrap().format(payload_type), Some(format));
         }
@@ -157,7 +158,8 @@ mod tests {
 
     #[test]
     fn what_can_not_be_played_is_refused() {
-        let text = "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\nm=audio 5004 RTP/AVP 97\r\na=rtpmap:97 G722/8000\r\n";
+        let text =
+            "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\nm=audio 5004 RTP/AVP 97\r\na=rtpmap:97 G722/8000\r\n";
         assert_eq!(payload_types(&Session::parse(text.as_bytes()).unwrap()), None);
         assert!(rtpmap("97 L16/0/2").is_none());
         assert!(rtpmap("97 L16/48000/99").is_none());

@@ -126,8 +126,8 @@ pub struct ClientArgs {
 pub struct WireArgs {
     /// Bare PCM without any header, as nc, ffmpeg -f s16le and PyAudio scripts send it:
     /// ENCODING,RATE,CHANNELS, like s16le,44100,1
-    #[arg(long, value_name = "FORMAT", value_parser = values::raw, conflicts_with = "sdp")]
-    pub raw: Option<Format>,
+    #[arg(long, value_name = "FORMAT", conflicts_with = "sdp")]
+    pub raw: Option<PcmFormat>,
     /// A session description: the client writes one for other programs to receive by, the server
     /// reads one that other programs have written
     #[arg(long, value_name = "FILE")]
@@ -200,7 +200,7 @@ impl ServerArgs {
     /// What the server is to do.
     pub fn config(&self) -> Result<server::Config, Error> {
         let wire = match (&self.wire.raw, &self.wire.sdp) {
-            (Some(format), _) => server::WireFormat::Raw(*format),
+            (Some(format), _) => server::WireFormat::Raw((*format).into()),
             (None, Some(path)) => server::WireFormat::Rtp(Box::new(sdp::read(path)?)),
             (None, None) => server::WireFormat::Rtp(Box::default()),
         };
@@ -208,7 +208,7 @@ impl ServerArgs {
             listen: self.listen,
             udp: self.protocol != ServerProtocol::Tcp,
             tcp: self.protocol != ServerProtocol::Udp,
-            sink: SinkSpec::parse(self.output.as_deref(), self.output_format)?,
+            sink: SinkSpec::parse(self.output.as_deref(), self.output_format),
             wanted: self.card.wanted(),
             latency: self.latency,
             clients_max: self.max_clients.into(),
@@ -235,7 +235,7 @@ impl ClientArgs {
             host,
             port,
             transport,
-            source: SourceSpec::parse(self.input.as_deref(), self.input_format)?,
+            source: SourceSpec::parse(self.input.as_deref(), self.input_format).map_err(Error::Usage)?,
             wanted: self.card.wanted(),
             media,
             no_wait: self.no_wait,
@@ -249,7 +249,7 @@ impl ClientArgs {
             CodecArg::L24 => Codec::Pcm(Encoding::S24Be),
         };
         let wire = match self.wire.raw {
-            Some(format) => client::WireFormat::Raw(format),
+            Some(format) => client::WireFormat::Raw(format.into()),
             None => self.rtp(codec)?,
         };
         let opus_micros = [2_500, 5_000, 10_000, 20_000];

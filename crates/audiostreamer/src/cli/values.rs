@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use audiostreamer_core::{Codec, Encoding, Format};
-
 /// A duration with its unit: `20ms`, `2.5ms`, `1s`, `500us`.
 pub fn duration(text: &str) -> Result<Duration, String> {
     let (number, unit) = split_number(text);
@@ -52,17 +50,6 @@ pub fn bitrate(text: &str) -> Result<u32, String> {
     }
 }
 
-/// Bare PCM: `s16le,44100,1`.
-pub fn raw(text: &str) -> Result<Format, String> {
-    let help = || format!("ENCODING,RATE,CHANNELS like s16le,44100,1; encodings: {}", names());
-    let parts: Vec<&str> = text.split(',').map(str::trim).collect();
-    let [encoding, rate, channels] = parts[..] else { return Err(help()) };
-    let encoding = Encoding::from_name(encoding).ok_or_else(help)?;
-    let rate = rate.parse().ok().filter(|rate| (1_000..=384_000).contains(rate)).ok_or("a rate of 1000 to 384000 Hz")?;
-    let channels = channels.parse().ok().filter(|channels| (1..=8).contains(channels)).ok_or("1 to 8 channels")?;
-    Ok(Format { codec: Codec::Pcm(encoding), rate, channels })
-}
-
 /// Where a server is: `HOST`, `HOST:PORT`, `[IPv6]:PORT` or a bare IPv6 address.
 pub fn host_port(text: &str, default_port: u16) -> Result<(String, u16), String> {
     let port = |text: &str| text.parse().ok().filter(|&port: &u16| port != 0).ok_or_else(|| format!("no port: {text}"));
@@ -100,10 +87,6 @@ pub fn listen(text: &str, default_port: u16) -> Result<std::net::SocketAddr, Str
     }
 }
 
-fn names() -> String {
-    Encoding::names().collect::<Vec<_>>().join(", ")
-}
-
 fn split_number(text: &str) -> (&str, &str) {
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     text.split_at(end)
@@ -131,14 +114,6 @@ mod tests {
         assert_eq!(bitrate("128000"), Ok(128_000));
         for bad in ["5k", "1M", "96kb", "k"] {
             assert!(bitrate(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn raw_formats_name_all_three() {
-        assert_eq!(raw("s16le,44100,1").unwrap().to_string(), "s16le, 44100 Hz, 1 channel");
-        for bad in ["s16le", "s16le,44100", "s17,44100,1", "s16le,0,1", "s16le,44100,9", "s16le,44100,1,1"] {
-            assert!(raw(bad).is_err(), "{bad}");
         }
     }
 

@@ -107,7 +107,8 @@ pub async fn run(
     let result = tokio::select! {
         result = streaming => result,
         () = keep_link => unreachable!("a link is kept until it is dropped"),
-        () = shutdown => Ok(()),
+        // Good-bye is said before the source is closed, which may take a while.
+        () = async { shutdown.await; tell(SendEvent::Finish) } => Ok(()),
     };
     tell(SendEvent::Finish);
     let counted = join(sending, &mut from_send).await;

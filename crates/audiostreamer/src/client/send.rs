@@ -176,6 +176,7 @@ impl<'a, R: Fn(Report)> SendThread<'a, R> {
         match notice {
             Notice::Opened { name, shape } => (self.report)(Report::Event(Event::Capturing { name, shape })),
             Notice::Lost { name, why } => (self.report)(Report::Event(Event::DeviceLost { name, why })),
+            Notice::Gap(gap) => (self.report)(Report::Event(Event::Gap(gap))),
             Notice::Ended => return Ok(Turn::Ended),
             Notice::Failed(error) => return Err(error.into()),
         }

@@ -64,9 +64,9 @@ fn read_mono(path: &Path) -> Result<(Vec<f32>, f64), Error> {
     let scale = 1.0 / (1u64 << (bits_per_sample - 1)) as f32;
     let samples: Result<Vec<i32>, _> = reader.samples::<i32>().collect();
     let samples = samples.map_err(failed)?;
-    let mono = samples.chunks_exact(channels.into()).map(|frame| {
-        frame.iter().map(|&sample| sample as f32 * scale).sum::<f32>() / f32::from(channels)
-    });
+    let mono = samples
+        .chunks_exact(channels.into())
+        .map(|frame| frame.iter().map(|&sample| sample as f32 * scale).sum::<f32>() / f32::from(channels));
     Ok((mono.collect(), sample_rate.into()))
 }
 
@@ -76,7 +76,8 @@ mod tests {
 
     #[test]
     fn a_delayed_copy_is_found_where_it_is() {
-        let original: Vec<f32> = (0..4000u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 16) as f32 / 32_768.0 - 1.0).collect();
+        let original: Vec<f32> =
+            (0..4000u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 16) as f32 / 32_768.0 - 1.0).collect();
         let mut recording = vec![0.0; 1003];
         recording.extend(&original);
         recording.extend([0.0; 500]);

@@ -51,7 +51,7 @@ async fn demonstrate() -> Result<(), Error> {
 
     say("3. The default input device, listened to for three seconds");
     let source = SourceSpec::Device(DeviceSpec::default());
-    let leg = Leg { source, sink: SinkSpec::Null(SinkFormat::default()), length: Some(LISTEN) };
+    let leg = Leg { source, sink: SinkSpec::Null, length: Some(LISTEN) };
     tell_device_leg(leg.run().await, "it works when the level below is that of what was said")?;
 
     say("Next: `audiostreamer server` here, `audiostreamer client HOST` on another machine.");

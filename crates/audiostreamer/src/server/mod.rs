@@ -28,7 +28,7 @@ use stream::Stream;
 use tcp::{ConnectionEvent, Connections};
 use udp::UdpPort;
 
-pub use stats::{Counted, Status};
+pub use stats::{Counted, Status, StreamStatus};
 
 /// What a server does.
 #[derive(Clone, Debug)]
@@ -352,6 +352,7 @@ impl<R: Fn(Report)> Server<R> {
                 self.output = None;
                 self.say(Event::DeviceLost { name, why });
             }
+            Some(SinkEvent::Notice(Notice::Gap(gap))) => self.say(Event::Gap(gap)),
             Some(SinkEvent::Notice(Notice::Failed(error))) => return Err(error.into()),
             Some(SinkEvent::Notice(Notice::Ended)) | None => return Ok(Playing::Ended),
         }

@@ -44,7 +44,7 @@ impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(levels) = &self.levels else { return f.write_str("no output device") };
         write!(f, "{}", Meter(levels.peak))?;
-        if let [] = self.streams[..] {
+        if self.streams.is_empty() {
             f.write_str(" waiting for a client")?;
         }
         for (index, stream) in self.streams.iter().enumerate() {

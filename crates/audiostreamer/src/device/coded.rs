@@ -16,6 +16,7 @@ use symphonia::default::{get_codecs, get_probe};
 
 use super::decode::{Sound, name, read_error};
 use super::file_error::FileError;
+use super::pcm_format::{CHANNELS, RATES};
 
 /// The first sound track of a compressed file.
 pub struct Coded {
@@ -40,19 +41,12 @@ impl Coded {
             .probe(&Hint::new(), stream, options, tags)
             .map_err(|error| unreadable(path, error))?;
         let (track, decoder) = open_track(&*format, path)?;
-        let (path, sound) = (
-            path.to_path_buf(),
-            Sound {
-                rate: 0,
-                channels: 0,
-            },
-        );
         let mut coded = Self {
-            path,
+            path: path.to_path_buf(),
             format,
             decoder,
             track,
-            sound,
+            sound: Sound::default(),
             first: Vec::new(),
             damaged: 0,
             expected: Timestamp::MAX,
@@ -123,13 +117,14 @@ impl Coded {
             .checked_add(packet.block_dur())
             .unwrap_or(Timestamp::MAX);
         match self.decoder.decode(packet) {
+            Ok(decoded) if decoded.is_empty() => {} // padding of the encoder
             Ok(decoded) => {
-                let spec = decoded.spec();
-                let channels = spec.channels().count() as u16;
-                self.sound = Sound {
-                    rate: spec.rate(),
-                    channels,
-                };
+                let (rate, channels) = (decoded.spec().rate(), decoded.num_planes() as u16);
+                if !RATES.contains(&rate) || !CHANNELS.contains(&channels) {
+                    self.damaged += 1;
+                    return;
+                }
+                self.sound = Sound { rate, channels };
                 decoded.copy_to_vec_interleaved(samples);
             }
             Err(Error::ResetRequired) => self.decoder.reset(),

@@ -20,6 +20,8 @@ pub struct ByteQueue {
 struct State {
     bytes: VecDeque<u8>,
     missing: Missing,
+    /// Bytes that are worth waking the taker for.
+    awaited: usize,
     /// Nothing is added any more.
     finished: bool,
     /// Nothing is taken any more.
@@ -50,7 +52,9 @@ impl ByteQueue {
             state.bytes.clear();
         }
         state.bytes.extend(block);
-        self.changed.notify_one();
+        if state.bytes.len() >= state.awaited {
+            self.changed.notify_one();
+        }
         !state.abandoned
     }
 
@@ -76,6 +80,7 @@ impl ByteQueue {
     /// `at_most` must be whole frames: what is dropped between two calls would tear one apart.
     pub fn take(&self, at_least: usize, at_most: usize, bytes: &mut Vec<u8>) -> Option<Missing> {
         let mut state = self.lock();
+        state.awaited = at_least;
         while state.bytes.len() < at_least && !state.finished {
             state = self.changed.wait(state).expect(NO_PANIC);
         }

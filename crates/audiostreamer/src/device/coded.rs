@@ -16,6 +16,7 @@ use symphonia::default::{get_codecs, get_probe};
 
 use super::decode::{Sound, name, read_error};
 use super::file_error::FileError;
+use super::pcm_format::{CHANNELS, RATES};
 
 /// The first sound track of a compressed file.
 pub struct Coded {
@@ -38,9 +39,16 @@ impl Coded {
         let (options, tags) = (FormatOptions::default(), MetadataOptions::default());
         let format = get_probe().probe(&Hint::new(), stream, options, tags).map_err(|error| unreadable(path, error))?;
         let (track, decoder) = open_track(&*format, path)?;
-        let (path, sound) = (path.to_path_buf(), Sound { rate: 0, channels: 0 });
-        let mut coded =
-            Self { path, format, decoder, track, sound, first: Vec::new(), damaged: 0, expected: Timestamp::MAX };
+        let mut coded = Self {
+            path: path.to_path_buf(),
+            format,
+            decoder,
+            track,
+            sound: Sound::default(),
+            first: Vec::new(),
+            damaged: 0,
+            expected: Timestamp::MAX,
+        };
         let mut first = Vec::new();
         coded.next_samples(&mut first)?;
         if first.is_empty() {
@@ -101,10 +109,14 @@ impl Coded {
         self.damaged += u64::from(packet.pts > self.expected);
         self.expected = packet.pts.checked_add(packet.block_dur()).unwrap_or(Timestamp::MAX);
         match self.decoder.decode(packet) {
+            Ok(decoded) if decoded.is_empty() => {} // padding of the encoder
             Ok(decoded) => {
-                let spec = decoded.spec();
-                let channels = spec.channels().count() as u16;
-                self.sound = Sound { rate: spec.rate(), channels };
+                let (rate, channels) = (decoded.spec().rate(), decoded.num_planes() as u16);
+                if !RATES.contains(&rate) || !CHANNELS.contains(&channels) {
+                    self.damaged += 1;
+                    return;
+                }
+                self.sound = Sound { rate, channels };
                 decoded.copy_to_vec_interleaved(samples);
             }
             Err(Error::ResetRequired) => self.decoder.reset(),

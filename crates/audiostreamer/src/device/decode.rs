@@ -33,7 +33,7 @@ pub struct Piece<'a> {
 }
 
 /// What decoded sound looks like. It may change in the middle of a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sound {
     /// Frames per second.
     pub rate: u32,

@@ -36,6 +36,7 @@ use std::fmt;
 use std::time::Duration;
 
 use file_error::FileError;
+use pcm_format::{CHANNELS, RATES};
 
 pub use pcm_format::PcmFormat;
 pub use running::Running;
@@ -61,6 +62,17 @@ pub struct Wanted {
     pub channels: Option<u16>,
     /// Frames per callback.
     pub period: Option<usize>,
+}
+
+impl Wanted {
+    /// What a source or sink without a taste of its own gives: as wanted, as far as anyone can
+    /// want it, else 48 kHz stereo in blocks of 5 ms.
+    fn shape(&self) -> Shape {
+        let rate = self.rate.unwrap_or(48_000).clamp(*RATES.start(), *RATES.end());
+        let channels = self.channels.unwrap_or(2).clamp(*CHANNELS.start(), *CHANNELS.end());
+        let period = pace::period(self.period, rate);
+        Shape { rate, channels, period }
+    }
 }
 
 /// Takes a block of captured frames (interleaved) and how long ago its first frame was heard by

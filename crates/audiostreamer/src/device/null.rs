@@ -7,7 +7,7 @@ use std::thread;
 
 use super::file_error::FileError;
 use super::running::Running;
-use super::{Gap, Notice, Render, Shape, Wanted, pace, paced_sink};
+use super::{Gap, Notice, Render, Shape, Wanted, paced_sink};
 
 /// Renders in real time, at 48 kHz stereo unless `wanted` otherwise, and drops it.
 pub fn start(
@@ -15,8 +15,7 @@ pub fn start(
     mut make: impl FnMut(&Shape) -> Render + Send + 'static,
     notify: impl Fn(Notice) + Send + 'static,
 ) -> Result<Running, FileError> {
-    let rate = wanted.rate.unwrap_or(48_000);
-    let shape = Shape { rate, channels: wanted.channels.unwrap_or(2), period: pace::period(wanted.period, rate) };
+    let shape = wanted.shape();
     let stop = Arc::new(AtomicBool::new(false));
     let stopped = stop.clone();
     let thread = thread::Builder::new()

@@ -94,9 +94,9 @@ impl Pace {
 }
 
 /// Frames in a block of `wanted` frames, or else of 5 ms: short enough to add little delay, long
-/// enough to wake this thread only 200 times a second.
+/// enough to wake this thread only 200 times a second. Never more than a second.
 pub fn period(wanted: Option<usize>, rate: u32) -> usize {
-    wanted.unwrap_or(rate as usize / 200).max(1)
+    wanted.unwrap_or(rate as usize / 200).clamp(1, rate as usize)
 }
 
 /// What a receiver's buffer takes in its stride.

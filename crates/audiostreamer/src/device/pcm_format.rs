@@ -100,8 +100,8 @@ pub(super) fn parse_channels(text: &str) -> Result<u16, FormatError> {
 }
 
 /// Wide enough for every card and file; a number outside is a slip, such as 44.1.
-const RATES: RangeInclusive<u32> = 1_000..=768_000;
-const CHANNELS: RangeInclusive<u16> = 1..=CHANNELS_MAX as u16;
+pub(super) const RATES: RangeInclusive<u32> = 1_000..=768_000;
+pub(super) const CHANNELS: RangeInclusive<u16> = 1..=CHANNELS_MAX as u16;
 
 #[cfg(test)]
 mod tests {

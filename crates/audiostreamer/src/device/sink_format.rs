@@ -31,11 +31,10 @@ pub enum Container {
 impl SinkFormat {
     /// The samples: as the format says, else as `wanted`, else 48 kHz stereo.
     pub fn samples(&self, wanted: &Wanted) -> PcmFormat {
-        PcmFormat {
-            encoding: self.encoding,
-            rate: self.rate.or(wanted.rate).unwrap_or(48_000),
-            channels: self.channels.or(wanted.channels).unwrap_or(2),
-        }
+        let shape =
+            Wanted { rate: self.rate.or(wanted.rate), channels: self.channels.or(wanted.channels), period: None }
+                .shape();
+        PcmFormat { encoding: self.encoding, rate: shape.rate, channels: shape.channels }
     }
 }
 

@@ -8,7 +8,7 @@ use std::thread;
 use crate::clock;
 
 use super::file_error::FileError;
-use super::pace::{self, Pace};
+use super::pace::Pace;
 use super::running::Running;
 use super::{Capture, Gap, Notice, Shape, Wanted};
 
@@ -19,9 +19,8 @@ pub fn start(
     mut make: impl FnMut(&Shape) -> Capture + Send + 'static,
     notify: impl Fn(Notice) + Send + 'static,
 ) -> Result<Running, FileError> {
-    let rate = wanted.rate.unwrap_or(48_000);
-    let shape = Shape { rate, channels: wanted.channels.unwrap_or(2), period: pace::period(wanted.period, rate) };
-    let tone = Tone::new(hz, rate)?;
+    let shape = wanted.shape();
+    let tone = Tone::new(hz, shape.rate)?;
     let stop = Arc::new(AtomicBool::new(false));
     let stopped = stop.clone();
     let thread = thread::Builder::new()

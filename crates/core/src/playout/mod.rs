@@ -118,6 +118,9 @@ struct Excess {
 impl Playout {
     /// Makes everything that will ever be needed.
     pub fn new(format: Format, config: Config) -> Result<Self, Error> {
+        if !format.is_supported() {
+            return Err(Error::UnsupportedFormat(format.to_string()));
+        }
         let channels = match format.codec {
             Codec::Opus => opus::Decoder::CHANNELS,
             Codec::Pcm(_) => format.channels.into(),

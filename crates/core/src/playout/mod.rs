@@ -151,6 +151,7 @@ impl Playout {
 
     /// Takes a unit, early or late, in any order, again and again.
     pub fn insert(&mut self, unit: Unit) {
+        self.stats.units_received += 1;
         let late = self.state == State::Playing && unit.end() <= self.next;
         if self.state == State::Ended || (late && !self.moves_timeline()) {
             self.stats.units_late += 1;
@@ -213,6 +214,7 @@ impl Playout {
     /// What has been counted; the peak is the loudest sample since the last call.
     pub fn take_stats(&mut self) -> Stats {
         let stats = Stats {
+            units_waiting: self.buffer.len() as u64,
             buffered: self.duration(self.waiting_frames().max(0)),
             playing: self.state == State::Playing && self.missing_frames == 0,
             ..self.stats
@@ -295,6 +297,7 @@ impl Playout {
         self.next = unit.end();
         self.missing_frames = 0;
         self.concealing = false;
+        self.stats.units_played += 1;
         self.stats.emitted(now - unit.arrived, u64::from(unit.frames));
         self.spend(unit);
     }

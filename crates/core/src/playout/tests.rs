@@ -126,6 +126,28 @@ fn reordered_units_within_the_latency_are_not_missed() {
 }
 
 #[test]
+fn every_unit_is_accounted_for() {
+    let mut bench = Bench::new(10);
+    for n in 0..400i64 {
+        if n % 2 == 0 {
+            bench.fill();
+        }
+        let arrived = bench.now;
+        // Some lost, some twice, some out of order, some too late.
+        let delayed = [0, 0, 1, 0, -1, 0, 4, 0][n as usize % 8];
+        bench.insert_at(n - delayed, arrived);
+        if n % 7 == 0 {
+            bench.insert_at(n, arrived);
+        }
+        let stats = bench.playout.take_stats();
+        let places = [stats.units_played, stats.units_waiting, stats.units_late, stats.units_duplicate];
+        assert_eq!(stats.units_received, places.iter().sum::<u64>() + stats.units_overflowed, "{stats:?}");
+    }
+    let stats = bench.playout.take_stats();
+    assert!(stats.units_played > 0 && stats.units_late > 0 && stats.units_duplicate > 0, "{stats:?}");
+}
+
+#[test]
 fn a_lost_unit_keeps_the_timeline_and_is_counted() {
     let mut bench = Bench::new(20);
     bench.run(50, |n| n != 40);

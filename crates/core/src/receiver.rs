@@ -98,7 +98,7 @@ impl Receiver {
         if let Some(run) = self.run.as_mut().filter(|run| run.fits(&arrival)) {
             let unit = run.handle(&arrival, rtp.payload, &mut self.spare);
             self.accept(now, unit);
-            self.candidate = None;
+            self.stats.packets_refused += u64::from(self.candidate.take().is_some());
             return;
         }
         match self.candidate.take() {
@@ -129,7 +129,7 @@ impl Receiver {
             }
             Message::Bye { ssrc } if ssrc == source => {
                 self.outputs.push_back(Output::End);
-                self.run = None;
+                self.stats.packets_lost += self.run.take().map_or(0, |run| run.lost());
             }
             _ => {}
         });
@@ -381,6 +381,7 @@ mod tests {
         receiver.handle_rtp(at(50), &stray);
         assert!(outputs(&mut receiver).is_empty());
         assert_eq!(times(&handle(&mut receiver, 10)), [10], "the stream goes on");
+        assert_eq!(receiver.stats().packets_refused, 1);
         for n in 0..3 {
             let restarted = Rtp { sequence: 30_000 + n, timestamp: 0x5000_0000 + u32::from(n) * 240, ..packet(0, 97) };
             receiver.handle_rtp(at(60 + u64::from(n) * 5), &restarted);
@@ -450,5 +451,15 @@ mod tests {
         Outgoing { ssrc: 7, cname: "ours", sender: None, report: None, bye: true }.write(&mut bytes);
         receiver.handle_rtcp(at(20), &bytes);
         assert_eq!(outputs(&mut receiver), [Output::End]);
+    }
+
+    #[test]
+    fn what_was_lost_is_still_counted_after_the_end() {
+        let mut receiver = receiver();
+        [0, 1, 2, 5].into_iter().for_each(|n| drop(handle(&mut receiver, n)));
+        let mut bye = Vec::new();
+        Outgoing { ssrc: 7, cname: "ours", sender: None, report: None, bye: true }.write(&mut bye);
+        receiver.handle_rtcp(at(30), &bye);
+        assert_eq!(receiver.stats().packets_lost, 2);
     }
 }

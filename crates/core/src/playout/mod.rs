@@ -87,6 +87,8 @@ pub struct Playout {
     block: Vec<f32>,
     /// Media time of the next frame to decode.
     next: MediaTime,
+    /// The end of the last unit that was decoded.
+    played: MediaTime,
     gain: Gain,
     concealing: bool,
     /// Frames since the last decoded unit.
@@ -138,6 +140,7 @@ impl Playout {
             resampler,
             block: vec![0.0; config.frames_max * channels],
             next: MediaTime(0),
+            played: MediaTime(i64::MIN),
             gain: Gain::new(format.rate),
             concealing: false,
             missing_frames: 0,
@@ -152,8 +155,10 @@ impl Playout {
     /// Takes a unit, early or late, in any order, again and again.
     pub fn insert(&mut self, unit: Unit) {
         self.stats.units_received += 1;
+        // A copy, or overtaken by what was played meanwhile: the past is never played again.
+        let over = self.state == State::Ended || unit.end() <= self.played;
         let late = self.state == State::Playing && unit.end() <= self.next;
-        if self.state == State::Ended || (late && !self.moves_timeline()) {
+        if over || (late && !self.is_one_too_many()) {
             self.stats.units_late += 1;
             return self.spend(unit);
         }
@@ -191,6 +196,11 @@ impl Playout {
     pub fn fill(&mut self, now: Instant, out: &mut [f32]) {
         let channels = usize::from(self.config.channels);
         let frames = out.len() / channels;
+        if self.late_in_a_row >= LATE_MAX {
+            self.late_in_a_row = 0;
+            self.stats.moves += 1;
+            self.state = State::Waiting;
+        }
         let silent = match self.state {
             State::Waiting => self.try_start(now, frames),
             State::Playing => 0,
@@ -241,7 +251,7 @@ impl Playout {
             return frames;
         }
         self.state = State::Playing;
-        self.next = MediaTime(position.max(front.0));
+        self.next = MediaTime(position).max(front).max(self.played);
         self.decoded.clear();
         self.gain.start();
         self.missing_frames = 0;
@@ -295,6 +305,7 @@ impl Playout {
         self.decoded.drain(start..start + skip.min(count));
         self.gain.rise(&mut self.decoded[start..], self.channels);
         self.next = unit.end();
+        self.played = unit.end();
         self.missing_frames = 0;
         self.concealing = false;
         self.stats.units_played += 1;
@@ -323,16 +334,11 @@ impl Playout {
         }
     }
 
-    /// Whether a late unit is one too many: then the timeline waits anew, for this very unit.
-    fn moves_timeline(&mut self) -> bool {
+    /// Whether the timeline is to wait anew for this late unit, unless one on time follows before
+    /// the card asks again: the past that comes in a burst after a stall moves nothing.
+    fn is_one_too_many(&mut self) -> bool {
         self.late_in_a_row += 1;
-        if self.late_in_a_row < LATE_MAX {
-            return false;
-        }
-        self.late_in_a_row = 0;
-        self.stats.moves += 1;
-        self.state = State::Waiting;
-        true
+        self.late_in_a_row >= LATE_MAX
     }
 
     /// Cuts what waits beyond the latency when it has been too much for a while.

@@ -26,7 +26,7 @@ pub struct Stats {
     pub units_played: u64,
     /// Units that wait at the moment.
     pub units_waiting: u64,
-    /// Units that came after their time and were dropped.
+    /// Units that came after their time, or after later ones were played, and were dropped.
     pub units_late: u64,
     pub units_duplicate: u64,
     /// Units dropped because more waited than there is room for.

@@ -192,6 +192,34 @@ fn a_path_that_becomes_longer_moves_the_timeline_once() {
 }
 
 #[test]
+fn the_past_in_one_burst_does_not_move_the_timeline() {
+    let mut bench = Bench::new(20);
+    bench.run(50, |n| n < 80);
+    let arrived = bench.now;
+    (80..100).for_each(|n| bench.insert_at(n, arrived));
+    bench.run(50, |_| true);
+    let stats = bench.playout.take_stats();
+    assert_eq!((stats.moves, stats.concealment_events), (0, 1));
+    assert!(stats.units_late > 10, "{}", stats.units_late);
+}
+
+#[test]
+fn copies_of_what_was_played_are_not_played_again() {
+    for silent_periods in [3, 300] {
+        let mut bench = Bench::new(20);
+        bench.run(50, |_| true);
+        (0..silent_periods).for_each(|_| bench.fill());
+        let arrived = bench.now;
+        let heard = bench.out.len();
+        (80..100).for_each(|n| bench.insert_at(n, arrived));
+        (0..50).for_each(|_| bench.fill());
+        let stats = bench.playout.take_stats();
+        assert_eq!((stats.moves, stats.units_late), (0, 20));
+        assert!(bench.out[heard + 2880..].iter().all(|&sample| sample == 0.0), "after {silent_periods} periods");
+    }
+}
+
+#[test]
 fn a_backlog_is_cut_down_to_the_latency() {
     let mut bench = Bench::new(20);
     bench.run(10, |_| true);

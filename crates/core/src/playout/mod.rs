@@ -90,7 +90,6 @@ pub struct Playout {
     /// The end of the last unit that was decoded.
     played: MediaTime,
     gain: Gain,
-    concealing: bool,
     /// Frames since the last decoded unit.
     missing_frames: u64,
     late_in_a_row: u32,
@@ -145,7 +144,6 @@ impl Playout {
             next: MediaTime(0),
             played: MediaTime(i64::MIN),
             gain: Gain::new(format.rate),
-            concealing: false,
             missing_frames: 0,
             late_in_a_row: 0,
             excess: Excess { since: Instant::default(), least_frames: i64::MAX },
@@ -206,6 +204,7 @@ impl Playout {
         if self.late_in_a_row >= LATE_MAX {
             self.late_in_a_row = 0;
             self.stats.moves += 1;
+            self.stats.concealed(std::mem::take(&mut self.missing_frames));
             self.state = State::Waiting;
         }
         let silent = match self.state {
@@ -262,7 +261,6 @@ impl Playout {
         self.decoded.clear();
         self.gain.start();
         self.missing_frames = 0;
-        self.concealing = false;
         self.restart_excess(now);
         silent
     }
@@ -313,8 +311,7 @@ impl Playout {
         self.gain.rise(&mut self.decoded[start..], self.channels);
         self.next = unit.end();
         self.played = unit.end();
-        self.missing_frames = 0;
-        self.concealing = false;
+        self.stats.concealed(std::mem::take(&mut self.missing_frames));
         self.stats.units_played += 1;
         self.stats.emitted(now - unit.arrived, u64::from(unit.frames));
         self.spend(unit);
@@ -336,9 +333,6 @@ impl Playout {
         }
         self.next = self.next + frames;
         self.missing_frames += frames as u64;
-        if !self.finishing && self.state == State::Playing {
-            self.stats.concealed(frames as u64, !std::mem::replace(&mut self.concealing, true));
-        }
     }
 
     /// Whether the timeline is to wait anew for this late unit, unless one on time follows before

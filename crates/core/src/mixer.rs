@@ -20,8 +20,9 @@ use crate::{Instant, duration_of};
 /// longer than any callback's period.
 const UNITS: usize = 512;
 
-/// Statistics on the way back: the newest that fit; a reader who sleeps long misses the middle.
-const SNAPSHOTS: usize = 4;
+/// Statistics on the way back, 3.2 s of them: a reader who looks every second, as a status line
+/// does, never finds the ring full and the newest missing.
+const SNAPSHOTS: usize = 64;
 
 /// How often statistics are sent back.
 const SNAPSHOT_INTERVAL: Duration = Duration::from_millis(50);
@@ -93,7 +94,8 @@ impl VoiceHandle {
         self.spent.pop().ok()
     }
 
-    /// The latest statistics that have come back; the peak is over all since the last call.
+    /// The latest statistics that have come back; the peak is over all since the last call. They
+    /// are old when that was more than 3 s ago.
     pub fn stats(&mut self) -> playout::Stats {
         let mut peak = 0.0f32;
         while let Ok(stats) = self.stats.pop() {
@@ -239,7 +241,8 @@ impl MixerHandle {
         std::iter::from_fn(|| self.retired.pop().ok()).count()
     }
 
-    /// The latest levels that have come back; the peak is over all since the last call.
+    /// The latest levels that have come back; the peak is over all since the last call. They are
+    /// old when that was more than 3 s ago.
     pub fn levels(&mut self) -> Levels {
         let mut peak = 0.0f32;
         while let Ok(levels) = self.levels.pop() {

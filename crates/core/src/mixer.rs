@@ -56,11 +56,16 @@ impl Voice {
     }
 
     fn fill(&mut self, now: Instant, out: &mut [f32]) {
-        while let Ok(unit) = self.units.pop() {
+        // Asked before the ring is emptied: what was sent before the end is then not missed.
+        let ending = self.units.is_abandoned();
+        // While nothing can go back nothing is taken: the playout has room for what it holds.
+        while !self.spent.is_full()
+            && let Ok(unit) = self.units.pop()
+        {
             self.playout.insert(unit);
             self.give_back();
         }
-        if self.units.is_abandoned() {
+        if ending {
             self.playout.finish();
         }
         self.playout.fill(now, out);

@@ -13,6 +13,7 @@ mod buffer;
 mod gain;
 mod stats;
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::channels::map_channels;
@@ -70,6 +71,10 @@ const LATE_MAX: u32 = 3;
 /// cut: the sender's clock is the faster one, or its path has become shorter.
 const EXCESS: Duration = Duration::from_millis(20);
 const EXCESS_WINDOW: Duration = Duration::from_secs(1);
+
+/// Where a timeline may be: far enough from the ends of the scale (47,000 years at the highest rate) that no
+/// sum of times, delays and lengths meets them.
+const TIMES: RangeInclusive<MediaTime> = MediaTime(-(1 << 60))..=MediaTime(1 << 60);
 
 /// Plays one run of units of one format. A new run is a new `Playout`.
 pub struct Playout {
@@ -156,7 +161,8 @@ impl Playout {
     /// Takes a unit, early or late, in any order, again and again.
     pub fn insert(&mut self, unit: Unit) {
         self.stats.units_received += 1;
-        if payload_frames(self.format, &unit.payload) != Some(unit.frames as usize) {
+        let true_to_itself = payload_frames(self.format, &unit.payload) == Some(unit.frames as usize);
+        if !true_to_itself || !TIMES.contains(&unit.time) {
             self.stats.units_refused += 1;
             return self.spend(unit);
         }

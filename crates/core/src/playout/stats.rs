@@ -32,7 +32,7 @@ pub struct Stats {
     pub units_duplicate: u64,
     /// Units dropped because more waited than there is room for.
     pub units_overflowed: u64,
-    /// Units whose payload is not as long as they say, or none at all.
+    /// Units whose payload is not as long as they say, or none at all, or whose time is absurd.
     pub units_refused: u64,
     /// How many times the timeline was moved, forth or back.
     pub moves: u64,

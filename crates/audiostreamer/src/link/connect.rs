@@ -18,8 +18,11 @@ use super::{Link, TcpWriter, Transport};
 pub struct Target {
     /// A name or an address.
     pub host: String,
+    /// Its port.
     pub port: u16,
+    /// How packets travel.
     pub transport: Transport,
+    /// For TCP only.
     pub framing: Framing,
 }
 

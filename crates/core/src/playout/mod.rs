@@ -32,7 +32,9 @@ pub struct Unit {
     pub time: MediaTime,
     /// Its length.
     pub frames: u32,
+    /// When it came off the network.
     pub arrived: Instant,
+    /// Its code. The memory comes back by [`Playout::reclaim`].
     pub payload: Vec<u8>,
 }
 

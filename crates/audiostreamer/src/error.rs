@@ -19,7 +19,7 @@ pub enum Error {
     #[error(transparent)]
     Device(#[from] device::Error),
     /// Somebody else listens on that port, or the address is not ours.
-    #[error("can't listen on {address} ({transport}): {why}; choose another port with --listen ADDR:PORT")]
+    #[error("can't listen on {address} ({transport}): {}; choose another port with --listen ADDR:PORT", plain(why))]
     Listen { address: SocketAddr, transport: &'static str, why: io::Error },
     /// The server is not there, and waiting was not wanted.
     #[error("{peer}: {why}; is the server running? Without --no-wait the client waits for it")]
@@ -58,5 +58,24 @@ impl Error {
             Error::Core(audiostreamer_core::Error::UnsupportedFormat(_)) => 2,
             Error::Core(_) | Error::Signals(_) | Error::Thread(_) => 1,
         }
+    }
+}
+
+/// An error as a person would say it, without the operating system's number.
+pub(crate) fn plain(error: &io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or_default();
+    let mut letters = text.chars();
+    letters.next().map(|first| first.to_lowercase().chain(letters).collect()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_read_plainly() {
+        let refused = io::Error::from_raw_os_error(libc::ECONNREFUSED);
+        assert_eq!(plain(&refused), "connection refused");
     }
 }

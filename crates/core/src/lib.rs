@@ -18,7 +18,7 @@ mod time;
 
 pub use channels::map_channels;
 pub use error::Error;
-pub use format::{CHANNELS_MAX, Codec, Encoding, Format};
+pub use format::{CHANNELS_MAX, Codec, Encoding, Format, RATES};
 pub use mixer::Mixer;
 pub use packetizer::Packetizer;
 pub use payload_types::PayloadTypes;

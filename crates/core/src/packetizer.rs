@@ -61,6 +61,9 @@ impl Packetizer {
         if rate == 0 || channels == 0 || frames == 0 {
             return Err(Error::UnsupportedFormat(format!("{rate} Hz, {channels} channels, frames of {frames}")));
         }
+        if !format.is_supported() {
+            return Err(Error::UnsupportedFormat(format.to_string()));
+        }
         let coded = match format.codec {
             Codec::Opus => channels.min(2) as u8,
             Codec::Pcm(_) => format.channels,

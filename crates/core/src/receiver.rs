@@ -99,7 +99,9 @@ impl Receiver {
         if let Some(run) = self.run.as_mut().filter(|run| run.fits(&arrival)) {
             let unit = run.handle(&arrival, rtp.payload, &mut self.spare);
             self.accept(now, unit);
-            self.candidate = None;
+            if let Some((_, stray)) = self.candidate.take() {
+                self.refuse(stray);
+            }
             return;
         }
         match self.candidate.take() {
@@ -107,12 +109,15 @@ impl Receiver {
                 let second = run.handle(&arrival, rtp.payload, &mut self.spare);
                 self.outputs.push_back(Output::Start(run.format));
                 self.next_report = Some(now);
-                self.stats.packets_lost += self.run.replace(run).map_or(0, |old| old.lost());
+                self.end_run();
+                self.run = Some(run);
                 self.accept(now, first);
                 self.accept(now, second);
             }
-            refused => {
-                self.stats.packets_refused += u64::from(refused.is_some());
+            stray => {
+                if let Some((_, stray)) = stray {
+                    self.refuse(stray);
+                }
                 let mut run = Run::new(&arrival);
                 let unit = run.handle(&arrival, rtp.payload, &mut self.spare);
                 self.candidate = Some((run, unit));
@@ -130,7 +135,7 @@ impl Receiver {
             }
             Message::Bye { ssrc } if ssrc == source => {
                 self.outputs.push_back(Output::End);
-                self.run = None;
+                self.end_run();
             }
             _ => {}
         });
@@ -196,6 +201,16 @@ impl Receiver {
         self.stats.packets_received += 1;
         self.stats.bytes_received += unit.payload.len() as u64;
         self.outputs.push_back(Output::Unit(unit));
+    }
+
+    /// A packet that began no run is none of this stream.
+    fn refuse(&mut self, unit: Unit) {
+        self.stats.packets_refused += 1;
+        self.recycle(unit.payload);
+    }
+
+    fn end_run(&mut self) {
+        self.stats.packets_lost += self.run.take().map_or(0, |run| run.lost());
     }
 
     fn report(&mut self, now: Instant) -> Option<Report> {
@@ -452,5 +467,28 @@ mod tests {
         Outgoing { ssrc: 7, cname: "ours", sender: None, report: None, bye: true }.write(&mut bytes);
         receiver.handle_rtcp(at(20), &bytes);
         assert_eq!(outputs(&mut receiver), [Output::End]);
+    }
+
+    #[test]
+    fn what_was_lost_is_still_known_after_the_end() {
+        let mut receiver = receiver();
+        [0, 1, 2, 5].into_iter().for_each(|n| drop(handle(&mut receiver, n)));
+        let mut bytes = Vec::new();
+        Outgoing { ssrc: 7, cname: "ours", sender: None, report: None, bye: true }.write(&mut bytes);
+        receiver.handle_rtcp(at(30), &bytes);
+        assert_eq!(receiver.stats().packets_lost, 2);
+    }
+
+    #[test]
+    fn every_stray_packet_is_counted() {
+        let mut receiver = receiver();
+        handle(&mut receiver, 0);
+        for n in 1..11 {
+            handle(&mut receiver, n);
+            receiver.handle_rtp(at(n * 5), &Rtp { sequence: 20_000, ..packet(0, 97) });
+        }
+        let stats = receiver.stats();
+        // The last may yet begin a run.
+        assert_eq!((stats.packets_received, stats.packets_refused), (11, 9));
     }
 }

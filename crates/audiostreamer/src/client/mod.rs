@@ -121,7 +121,9 @@ pub async fn run(
     };
     tell(SendEvent::Finish);
     let counted = join(sending, &mut from_send).await;
-    report(Report::Event(Event::Sent(counted)));
+    if result.is_ok() || counted.stats.packets_sent > 0 {
+        report(Report::Event(Event::Sent(counted)));
+    }
     result.map(|()| counted)
 }
 

@@ -164,7 +164,7 @@ impl<'a, R: Fn(Report)> SendThread<'a, R> {
         let frame = audiostreamer_core::duration_of(packetizer_config.frames as u64, format.rate);
         let delay = frame + packetizer.delay();
         let sender = Sender::new(sender_config(&self.config.media, format)?);
-        let description = format!("{format}, frames of {:.4} ms", frame.as_secs_f64() * 1e3);
+        let description = format!("{format}, frames of {} ms", frame.as_micros() as f64 / 1e3);
         if let Some(old) = &mut self.stream {
             old.sender.finish(); // the server need not wait for it to fall silent
             self.transmit();

@@ -12,6 +12,7 @@ use tokio::time::{sleep, timeout};
 
 use super::tcp::{self, Framing};
 use super::{Link, TcpWriter, Transport};
+use crate::error::plain;
 
 /// Who to connect to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -131,23 +132,4 @@ async fn connect_tcp(peer: SocketAddr) -> io::Result<TcpStream> {
         .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "no answer"))??;
     tcp::tune(&stream)?;
     Ok(stream)
-}
-
-/// An error as a person would say it, without the operating system's number.
-fn plain(error: &io::Error) -> String {
-    let text = error.to_string();
-    let text = text.split(" (os error").next().unwrap_or_default();
-    let mut letters = text.chars();
-    letters.next().map(|first| first.to_lowercase().chain(letters).collect()).unwrap_or_default()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn errors_read_plainly() {
-        let refused = io::Error::from_raw_os_error(libc::ECONNREFUSED);
-        assert_eq!(plain(&refused), "connection refused");
-    }
 }

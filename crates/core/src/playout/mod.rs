@@ -16,7 +16,7 @@ mod stats;
 use std::time::Duration;
 
 use crate::channels::map_channels;
-use crate::codec::{Decoder, PAYLOAD_MILLIS_MAX, opus};
+use crate::codec::{Decoder, PAYLOAD_MILLIS_MAX, opus, payload_frames};
 use crate::resample::Resampler;
 use crate::{Codec, Error, Format, Instant, MediaTime, frames_in};
 use buffer::{Buffer, Inserted};
@@ -30,7 +30,7 @@ pub use stats::Stats;
 pub struct Unit {
     /// Of its first frame.
     pub time: MediaTime,
-    /// Its length.
+    /// Its length: what [`payload_frames`](crate::codec::payload_frames) says of the payload.
     pub frames: u32,
     /// When it came off the network.
     pub arrived: Instant,
@@ -120,6 +120,9 @@ struct Excess {
 impl Playout {
     /// Makes everything that will ever be needed.
     pub fn new(format: Format, config: Config) -> Result<Self, Error> {
+        if !format.is_supported() {
+            return Err(Error::UnsupportedFormat(format.to_string()));
+        }
         let channels = match format.codec {
             Codec::Opus => opus::Decoder::CHANNELS,
             Codec::Pcm(_) => format.channels.into(),
@@ -153,6 +156,10 @@ impl Playout {
 
     /// Takes a unit, early or late, in any order, again and again.
     pub fn insert(&mut self, unit: Unit) {
+        if payload_frames(self.format, &unit.payload) != Some(unit.frames as usize) {
+            self.stats.units_refused += 1;
+            return self.spend(unit);
+        }
         let late = self.state == State::Playing && unit.end() <= self.next;
         if self.state == State::Ended || (late && !self.moves_timeline()) {
             self.stats.units_late += 1;
@@ -230,18 +237,18 @@ impl Playout {
         let (Some(front), Some(end)) = (self.buffer.front(), self.buffer.end()) else { return frames };
         let Some(arriving) = self.buffer.arriving(now, rate) else { return frames };
         let front = front.time;
-        let needed = self.to_media(frames);
         // Where the timeline stands when the delay is the latency, counted from the unit that
         // came fastest: a backlog that arrives in one burst is not played from its start.
-        let position = (arriving as i64 - frames_in(self.config.latency, rate) as i64).min(end.0 - needed);
-        let silent = self.to_card(front.0 - position).clamp(0, frames as i64) as usize;
-        let available = end.0 - front.0.max(position);
+        let on_time = arriving - frames_in(self.config.latency, rate) as i64;
+        let position = on_time.min(end - self.to_media(frames));
+        let silent = self.to_card(front.frames_since(position)).clamp(0, frames as i64) as usize;
+        let available = end.frames_since(front.max(position));
         let due = silent < frames && (available >= self.to_media(frames - silent) || self.finishing);
         if !due {
             return frames;
         }
         self.state = State::Playing;
-        self.next = MediaTime(position.max(front.0));
+        self.next = position.max(front);
         self.decoded.clear();
         self.gain.start();
         self.missing_frames = 0;
@@ -342,12 +349,12 @@ impl Playout {
         }
         let rate = self.format.rate;
         let target = frames_in(self.config.latency, rate) as i64;
-        let excess = self.excess.least_frames - target;
+        let excess = self.excess.least_frames.saturating_sub(target);
         if excess > frames_in(EXCESS, rate) as i64 {
             self.conceal(self.decoder.conceal_step() as i64); // so that the splice does not click
             self.next = self.next + excess;
             self.stats.moves += 1;
-            self.stats.removed_samples_for_acceleration += excess as u64;
+            self.stats.accelerated(excess as u64);
         }
         self.restart_excess(now);
     }
@@ -359,7 +366,7 @@ impl Playout {
     /// Frames at the format's rate between the timeline and the end of what has arrived.
     fn waiting_frames(&self) -> i64 {
         let ahead = self.buffer.end().map_or(0, |end| end.frames_since(self.next));
-        ahead + (self.decoded.len() / self.channels) as i64
+        ahead.saturating_add((self.decoded.len() / self.channels) as i64)
     }
 
     fn to_media(&self, card_frames: usize) -> i64 {
@@ -367,7 +374,7 @@ impl Playout {
     }
 
     fn to_card(&self, media_frames: i64) -> i64 {
-        media_frames * i64::from(self.config.rate) / i64::from(self.format.rate)
+        media_frames.saturating_mul(self.config.rate.into()) / i64::from(self.format.rate)
     }
 
     fn duration(&self, frames: i64) -> Duration {

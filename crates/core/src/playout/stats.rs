@@ -27,6 +27,8 @@ pub struct Stats {
     pub units_duplicate: u64,
     /// Units dropped because more waited than there is room for.
     pub units_overflowed: u64,
+    /// Units whose payload is not as long as they say, or none at all.
+    pub units_refused: u64,
     /// How many times the timeline was moved, forth or back.
     pub moves: u64,
     /// What waits at the moment.
@@ -42,6 +44,11 @@ impl Stats {
         self.last_delay = delay;
         self.jitter_buffer_delay += delay.as_secs_f64() * frames as f64;
         self.jitter_buffer_emitted_count += frames;
+    }
+
+    pub(super) fn accelerated(&mut self, frames: u64) {
+        // Absurd times may add up to more than there is room for.
+        self.removed_samples_for_acceleration = self.removed_samples_for_acceleration.saturating_add(frames);
     }
 
     pub(super) fn concealed(&mut self, frames: u64, begins: bool) {

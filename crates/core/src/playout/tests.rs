@@ -246,3 +246,36 @@ fn another_rate_is_converted_and_keeps_its_delay() {
     let loudest = bench.out.iter().copied().fold(0.0, f32::max) * 32_768.0;
     assert!((90.0..110.0).contains(&loudest), "{loudest}");
 }
+
+#[test]
+fn after_absurd_times_the_stream_is_heard_again() {
+    for time in [i64::MIN, i64::MIN + 100, -1, i64::MAX - 100, i64::MAX] {
+        for arrived in [0, 999_000_000, u64::MAX] {
+            let mut bench = Bench::new(20);
+            bench.run(4, |_| true);
+            let unit = |time| Unit {
+                time: MediaTime(time),
+                frames: FRAMES as u32,
+                arrived: Instant::from_nanos(arrived),
+                payload: vec![0; FRAMES as usize * 2],
+            };
+            (0..10).for_each(|n| bench.playout.insert(unit(time.saturating_add(n * FRAMES))));
+            // Longer than it takes to cut the gap before them.
+            (0..150).for_each(|_| bench.fill());
+            bench.run(50, |_| true);
+            assert!(bench.units().contains(&(2 * 200)), "{time} {arrived}");
+        }
+    }
+}
+
+#[test]
+fn a_unit_that_is_not_what_it_says_is_refused() {
+    let mut bench = Bench::new(20);
+    let unit = Unit { time: MediaTime(0), frames: u32::MAX, arrived: at(1000), payload: vec![0; 480] };
+    bench.playout.insert(unit.clone());
+    bench.playout.insert(Unit { frames: 0, payload: Vec::new(), ..unit });
+    assert_eq!(std::iter::from_fn(|| bench.playout.reclaim()).count(), 2);
+    bench.fill();
+    let stats = bench.playout.take_stats();
+    assert_eq!((stats.units_refused, stats.buffered), (2, Duration::ZERO));
+}

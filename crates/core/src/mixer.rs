@@ -16,9 +16,9 @@ use rtrb::{Consumer, Producer, RingBuffer};
 use crate::playout::{self, Playout, Unit};
 use crate::{Instant, duration_of};
 
-/// Units on the way to one voice. At 1.3 ms a packet (the shortest that we send) it is 0.7 s,
-/// longer than any callback's period.
-const UNITS: usize = 512;
+/// Units on the way to one voice: as many as it can hold. A stalled connection gives out all that
+/// it held back between two callbacks, and the newest of it must not be what finds no room.
+const UNITS: usize = playout::UNITS_MAX;
 
 /// Statistics on the way back: the newest that fit; a reader who sleeps long misses the middle.
 const SNAPSHOTS: usize = 4;
@@ -47,7 +47,7 @@ impl Voice {
     pub fn new(playout: Playout) -> (VoiceHandle, Box<Voice>) {
         let (units_in, units) = RingBuffer::new(UNITS);
         // As many payloads can be on their way back as a playout and its ring can hold.
-        let (spent, spent_out) = RingBuffer::new(UNITS + playout::UNITS_MAX);
+        let (spent, spent_out) = RingBuffer::new(playout::UNITS_MAX + UNITS);
         let (stats, stats_out) = RingBuffer::new(SNAPSHOTS);
         let latest = playout::Stats::default();
         let handle = VoiceHandle { units: units_in, spent: spent_out, stats: stats_out, latest };

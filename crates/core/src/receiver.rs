@@ -282,6 +282,7 @@ impl Run {
         let off_by = frames as f64 / f64::from(self.format.rate) - elapsed;
         arrival.format == self.format
             && (-MISORDER_MAX..DROPOUT_MAX).contains(&ahead)
+            && ahead.signum() == frames.signum() // time that runs backwards is another timeline
             && off_by.abs() < TIMESTAMP_SLACK_SECS
     }
 
@@ -398,6 +399,7 @@ mod tests {
         receiver.handle_rtp(at(50), &stray);
         assert!(outputs(&mut receiver).is_empty());
         assert_eq!(times(&handle(&mut receiver, 10)), [10], "the stream goes on");
+        assert_eq!(receiver.stats().packets_refused, 1);
         for n in 0..3 {
             let restarted = Rtp { sequence: 30_000 + n, timestamp: 0x5000_0000 + u32::from(n) * 240, ..packet(0, 97) };
             receiver.handle_rtp(at(60 + u64::from(n) * 5), &restarted);
@@ -414,6 +416,17 @@ mod tests {
         receiver.handle_rtp(at(20), &Rtp { timestamp: 0x7000_0000, ..packet(4, 97) });
         assert!(outputs(&mut receiver).is_empty());
         assert_eq!(times(&handle(&mut receiver, 5)), [5]);
+    }
+
+    #[test]
+    fn a_timestamp_that_goes_back_begins_a_new_run() {
+        let mut receiver = receiver();
+        (0..10).for_each(|n| drop(handle(&mut receiver, n)));
+        for n in 10..12 {
+            let timestamp = packet(n - 8, 97).timestamp;
+            receiver.handle_rtp(at(n * 5), &Rtp { timestamp, ..packet(n, 97) });
+        }
+        assert!(matches!(outputs(&mut receiver)[..], [Output::Start(_), Output::Unit(_), Output::Unit(_)]));
     }
 
     #[test]

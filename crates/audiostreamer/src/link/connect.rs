@@ -98,6 +98,8 @@ async fn connect_udp(peer: SocketAddr) -> io::Result<UdpSocket> {
     let socket = UdpSocket::bind(any).await?;
     // Connected, so that the kernel tells us of refusals and drops what others send.
     socket.connect(peer).await?;
+    // The runtime has yet to learn that it can send: until then it would drop what is sent.
+    socket.writable().await?;
     Ok(socket)
 }
 

@@ -50,6 +50,10 @@ impl Buffer {
         self.units.pop_front()
     }
 
+    pub fn len(&self) -> usize {
+        self.units.len()
+    }
+
     pub fn is_empty(&self) -> bool {
         self.units.is_empty()
     }

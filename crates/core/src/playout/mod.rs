@@ -89,6 +89,8 @@ pub struct Playout {
     block: Vec<f32>,
     /// Media time of the next frame to decode.
     next: MediaTime,
+    /// The end of the last unit that was decoded.
+    played: MediaTime,
     gain: Gain,
     concealing: bool,
     /// Frames since the last decoded unit.
@@ -143,6 +145,7 @@ impl Playout {
             resampler,
             block: vec![0.0; config.frames_max * channels],
             next: MediaTime(0),
+            played: MediaTime(i64::MIN),
             gain: Gain::new(format.rate),
             concealing: false,
             missing_frames: 0,
@@ -156,12 +159,15 @@ impl Playout {
 
     /// Takes a unit, early or late, in any order, again and again.
     pub fn insert(&mut self, unit: Unit) {
+        self.stats.units_received += 1;
         if payload_frames(self.format, &unit.payload) != Some(unit.frames as usize) {
             self.stats.units_refused += 1;
             return self.spend(unit);
         }
+        // A copy, or overtaken by what was played meanwhile: the past is never played again.
+        let over = self.state == State::Ended || unit.end() <= self.played;
         let late = self.state == State::Playing && unit.end() <= self.next;
-        if self.state == State::Ended || (late && !self.moves_timeline()) {
+        if over || (late && !self.is_one_too_many()) {
             self.stats.units_late += 1;
             return self.spend(unit);
         }
@@ -199,6 +205,11 @@ impl Playout {
     pub fn fill(&mut self, now: Instant, out: &mut [f32]) {
         let channels = usize::from(self.config.channels);
         let frames = out.len() / channels;
+        if self.late_in_a_row >= LATE_MAX {
+            self.late_in_a_row = 0;
+            self.stats.moves += 1;
+            self.state = State::Waiting;
+        }
         let silent = match self.state {
             State::Waiting => self.try_start(now, frames),
             State::Playing => 0,
@@ -222,6 +233,7 @@ impl Playout {
     /// What has been counted; the peak is the loudest sample since the last call.
     pub fn take_stats(&mut self) -> Stats {
         let stats = Stats {
+            units_waiting: self.buffer.len() as u64,
             buffered: self.duration(self.waiting_frames().max(0)),
             playing: self.state == State::Playing && self.missing_frames == 0,
             ..self.stats
@@ -248,7 +260,7 @@ impl Playout {
             return frames;
         }
         self.state = State::Playing;
-        self.next = position.max(front);
+        self.next = position.max(front).max(self.played);
         self.decoded.clear();
         self.gain.start();
         self.missing_frames = 0;
@@ -302,8 +314,10 @@ impl Playout {
         self.decoded.drain(start..start + skip.min(count));
         self.gain.rise(&mut self.decoded[start..], self.channels);
         self.next = unit.end();
+        self.played = unit.end();
         self.missing_frames = 0;
         self.concealing = false;
+        self.stats.units_played += 1;
         self.stats.emitted(now - unit.arrived, u64::from(unit.frames));
         self.spend(unit);
     }
@@ -329,16 +343,11 @@ impl Playout {
         }
     }
 
-    /// Whether a late unit is one too many: then the timeline waits anew, for this very unit.
-    fn moves_timeline(&mut self) -> bool {
+    /// Whether the timeline is to wait anew for this late unit, unless one on time follows before
+    /// the card asks again: the past that comes in a burst after a stall moves nothing.
+    fn is_one_too_many(&mut self) -> bool {
         self.late_in_a_row += 1;
-        if self.late_in_a_row < LATE_MAX {
-            return false;
-        }
-        self.late_in_a_row = 0;
-        self.stats.moves += 1;
-        self.state = State::Waiting;
-        true
+        self.late_in_a_row >= LATE_MAX
     }
 
     /// Cuts what waits beyond the latency when it has been too much for a while.

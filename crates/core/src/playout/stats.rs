@@ -21,7 +21,13 @@ pub struct Stats {
     pub jitter_buffer_emitted_count: u64,
     /// The last unit's time from arrival to being asked for.
     pub last_delay: Duration,
-    /// Units that came after their time and were dropped.
+    /// Units that were inserted. Each is, or has been, one of the next five.
+    pub units_received: u64,
+    /// Units that were decoded.
+    pub units_played: u64,
+    /// Units that wait at the moment.
+    pub units_waiting: u64,
+    /// Units that came after their time, or after later ones were played, and were dropped.
     pub units_late: u64,
     /// Units that were there already.
     pub units_duplicate: u64,

@@ -126,6 +126,28 @@ fn reordered_units_within_the_latency_are_not_missed() {
 }
 
 #[test]
+fn every_unit_is_accounted_for() {
+    let mut bench = Bench::new(10);
+    for n in 0..400i64 {
+        if n % 2 == 0 {
+            bench.fill();
+        }
+        let arrived = bench.now;
+        // Some lost, some twice, some out of order, some too late.
+        let delayed = [0, 0, 1, 0, -1, 0, 4, 0][n as usize % 8];
+        bench.insert_at(n - delayed, arrived);
+        if n % 7 == 0 {
+            bench.insert_at(n, arrived);
+        }
+        let stats = bench.playout.take_stats();
+        let places = [stats.units_played, stats.units_waiting, stats.units_late, stats.units_duplicate];
+        assert_eq!(stats.units_received, places.iter().sum::<u64>() + stats.units_overflowed, "{stats:?}");
+    }
+    let stats = bench.playout.take_stats();
+    assert!(stats.units_played > 0 && stats.units_late > 0 && stats.units_duplicate > 0, "{stats:?}");
+}
+
+#[test]
 fn a_lost_unit_keeps_the_timeline_and_is_counted() {
     let mut bench = Bench::new(20);
     bench.run(50, |n| n != 40);
@@ -167,6 +189,34 @@ fn a_path_that_becomes_longer_moves_the_timeline_once() {
     assert_eq!(stats.moves, 1);
     assert!(stats.units_late <= 3, "{}", stats.units_late);
     assert!(bench.units().contains(&280), "it plays again");
+}
+
+#[test]
+fn the_past_in_one_burst_does_not_move_the_timeline() {
+    let mut bench = Bench::new(20);
+    bench.run(50, |n| n < 80);
+    let arrived = bench.now;
+    (80..100).for_each(|n| bench.insert_at(n, arrived));
+    bench.run(50, |_| true);
+    let stats = bench.playout.take_stats();
+    assert_eq!((stats.moves, stats.concealment_events), (0, 1));
+    assert!(stats.units_late > 10, "{}", stats.units_late);
+}
+
+#[test]
+fn copies_of_what_was_played_are_not_played_again() {
+    for silent_periods in [3, 300] {
+        let mut bench = Bench::new(20);
+        bench.run(50, |_| true);
+        (0..silent_periods).for_each(|_| bench.fill());
+        let arrived = bench.now;
+        let heard = bench.out.len();
+        (80..100).for_each(|n| bench.insert_at(n, arrived));
+        (0..50).for_each(|_| bench.fill());
+        let stats = bench.playout.take_stats();
+        assert_eq!((stats.moves, stats.units_late), (0, 20));
+        assert!(bench.out[heard + 2880..].iter().all(|&sample| sample == 0.0), "after {silent_periods} periods");
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! **The creed of the callback: [`Tap::handle`] never allocates, frees, locks, logs or waits.**
 //! It copies the block into a ring that was sized when the device was opened, and wakes the send
 //! thread (one futex call at the most). When the ring is full, because the send thread has not
-//! run for [`RING`], the newest block is dropped and counted, and the timeline says so.
+//! run for 200 ms, the newest block is dropped and counted, and the timeline says so.
 
 use std::thread::Thread;
 use std::time::Duration;
@@ -23,6 +23,7 @@ const BLOCKS: usize = 1024;
 /// One callback's worth of captured frames.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Block {
+    /// Its length; a callback may bring any number.
     pub frames: usize,
     /// Frames that were dropped before this block because the ring was full.
     pub lost_frames: u64,
@@ -41,6 +42,7 @@ pub struct Tap {
 
 /// The send thread's end.
 pub struct Captured {
+    /// Of the device that the blocks come from.
     pub shape: Shape,
     samples: Consumer<f32>,
     blocks: Consumer<Block>,

@@ -10,6 +10,7 @@ use crate::device;
 /// Why a command ends before its time. Its text is what the user reads.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
+#[expect(missing_docs, reason = "the fields are what the message names")]
 pub enum Error {
     /// The command line asks for something that does not go together. The user's to mend.
     #[error("{0}")]

@@ -14,67 +14,47 @@ use crate::{client, server};
 /// One thing told.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Report {
+    /// Something happened.
     Event(Event),
+    /// How the client stands.
     Client(client::Status),
+    /// How the server stands.
     Server(server::Status),
 }
 
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(missing_docs, reason = "the fields are what the message names")]
 pub enum Event {
     /// The server is ready.
-    Listening {
-        address: SocketAddr,
-        transports: &'static str,
-    },
-    Playing {
-        name: String,
-        shape: Shape,
-    },
-    Capturing {
-        name: String,
-        shape: Shape,
-    },
-    DeviceLost {
-        name: String,
-        why: String,
-    },
+    Listening { address: SocketAddr, transports: &'static str },
+    /// The sink is open (again).
+    Playing { name: String, shape: Shape },
+    /// The source is open (again).
+    Capturing { name: String, shape: Shape },
+    /// The source or sink is gone; it is tried again until it is back.
+    DeviceLost { name: String, why: String },
     /// Some of the sound is missing on our own side.
     Gap(Gap),
     /// The system grants no real-time priority; sound may stutter when the machine is busy.
     NoRealTime,
     /// The client has no server yet, or no longer.
-    Waiting {
-        peer: String,
-        why: String,
-    },
-    Streaming {
-        peer: String,
-        transport: Transport,
-        format: String,
-    },
-    ServerEnded {
-        peer: String,
-    },
-    ServerSilent {
-        peer: String,
-        silent: Duration,
-    },
-    ClientStarted {
-        peer: SocketAddr,
-        transport: Transport,
-        format: Format,
-    },
-    ClientEnded {
-        peer: SocketAddr,
-        why: &'static str,
-    },
-    ClientRefused {
-        peer: SocketAddr,
-        limit: usize,
-    },
+    Waiting { peer: String, why: String },
+    /// Sound gets through, as far as can be known.
+    Streaming { peer: String, transport: Transport, format: String },
+    /// The server has said that it ends.
+    ServerEnded { peer: String },
+    /// A server that was heard before says nothing any more.
+    ServerSilent { peer: String, silent: Duration },
+    /// A new stream has proved to be one, and plays.
+    ClientStarted { peer: SocketAddr, transport: Transport, format: Format },
+    /// A stream plays no longer.
+    ClientEnded { peer: SocketAddr, why: &'static str },
+    /// As many streams as may play do so already.
+    ClientRefused { peer: SocketAddr, limit: usize },
     /// Summaries.
     Sent(client::Counted),
+    /// The summary of a server.
     Played(server::Counted),
 }
 

@@ -13,6 +13,7 @@ pub const RATES: RangeInclusive<u32> = 1_000..=768_000;
 /// How a stream is coded: codec, clock rate and channels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Format {
+    /// How the samples become bytes.
     pub codec: Codec,
     /// Frames per second, also the rate of the RTP timestamp.
     pub rate: u32,
@@ -62,7 +63,9 @@ impl fmt::Display for Format {
 /// The codec of a [`Format`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Codec {
+    /// RFC 6716, in RTP by RFC 7587.
     Opus,
+    /// Samples as they are: lossless, nothing held back.
     Pcm(Encoding),
 }
 
@@ -80,14 +83,23 @@ impl fmt::Display for Codec {
 /// How one PCM sample is written in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Encoding {
+    /// Unsigned, 8 bits, silence at 128.
     U8,
+    /// Signed, 16 bits, little endian.
     S16Le,
+    /// Signed, 16 bits, big endian: L16 on the wire.
     S16Be,
+    /// Signed, 24 bits in 3 bytes, little endian.
     S24Le,
+    /// Signed, 24 bits in 3 bytes, big endian: L24 on the wire.
     S24Be,
+    /// Signed, 32 bits, little endian.
     S32Le,
+    /// Signed, 32 bits, big endian.
     S32Be,
+    /// IEEE 754 single precision, full scale 1.0, little endian.
     F32Le,
+    /// IEEE 754 single precision, full scale 1.0, big endian.
     F32Be,
 }
 

@@ -35,6 +35,7 @@ pub enum Output {
 /// What a receiver counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Stats {
+    /// Packets that became units, duplicates among them.
     pub packets_received: u64,
     /// Payloads only.
     pub bytes_received: u64,
@@ -179,6 +180,7 @@ impl Receiver {
         self.last_heard
     }
 
+    /// What has been counted since the start, over all runs; the jitter is of the present run.
     pub fn stats(&self) -> Stats {
         let mut stats = self.stats;
         if let Some(run) = &self.run {

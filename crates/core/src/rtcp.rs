@@ -26,9 +26,11 @@ impl Ntp {
 /// What a sender says of itself (RFC 3550 section 6.4.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SenderInfo {
+    /// The wall-clock time at which the report was sent.
     pub ntp: Ntp,
     /// The media time of the same moment.
     pub timestamp: u32,
+    /// RTP packets sent since the start, wrapping.
     pub packets: u32,
     /// Bytes of payload.
     pub bytes: u32,
@@ -43,6 +45,7 @@ pub struct Report {
     pub fraction_lost: u8,
     /// Never below zero here: more duplicates than losses count as none lost.
     pub lost: u32,
+    /// The highest sequence number received, extended by the wraps that were seen.
     pub highest_sequence: u32,
     /// In units of the RTP timestamp.
     pub jitter: u32,
@@ -54,9 +57,13 @@ pub struct Report {
 
 /// One thing that a compound packet said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the variants say what their fields are")]
 pub enum Message {
+    /// `ssrc` sends, and has sent so much until now.
     Sender { ssrc: u32, info: SenderInfo },
+    /// `from` says how it receives one source.
     Report { from: u32, report: Report },
+    /// `ssrc` ends.
     Bye { ssrc: u32 },
 }
 
@@ -107,11 +114,15 @@ fn report(from: u32, block: &ReportBlock) -> Message {
 /// What to say in one compound packet.
 #[derive(Clone, Copy, Debug)]
 pub struct Outgoing<'a> {
+    /// Who speaks.
     pub ssrc: u32,
     /// The canonical name of this end (RFC 3550 section 6.5.1); its first 255 bytes are said.
     pub cname: &'a str,
+    /// What we send, if we do.
     pub sender: Option<SenderInfo>,
+    /// How we receive, if we do.
     pub report: Option<Report>,
+    /// Whether this is the last that is heard of us.
     pub bye: bool,
 }
 

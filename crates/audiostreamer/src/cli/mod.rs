@@ -1,5 +1,7 @@
 //! The command line: what can be said, and what it means.
 
+#![expect(missing_docs, reason = "a doc comment here is help text: what needs no help has none")]
+
 pub mod console;
 pub mod values;
 
@@ -64,7 +66,8 @@ pub struct ServerArgs {
     /// - for stdout, null; the default output device when not given
     #[arg(long, value_name = "SINK")]
     pub output: Option<String>,
-    /// Of a file or stdout: [wav:|raw:]ENCODING[,RATE[,CHANNELS]] with s16le, s24le, s32le or f32le
+    /// Of a file or stdout: ENCODING,RATE,CHANNELS with s16le, s24le, s32le or f32le, and raw: before
+    /// it where there is to be no WAV header
     #[arg(long, value_name = "FORMAT", default_value = "wav:s24le,48000,2")]
     pub output_format: SinkFormat,
     /// Playout delay: how long each packet waits for those behind it

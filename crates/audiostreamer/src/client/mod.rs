@@ -1,6 +1,6 @@
 //! The client: one source, sent to one server.
 //!
-//! Two threads beside the device's own. The *send thread* ([`send`]) does everything that a
+//! Two threads beside the device's own. The *send thread* (`send`) does everything that a
 //! captured block needs until it is on the wire, so that nothing stands between them. The runtime
 //! of [`run`] keeps the link, reads what the server says, and waits for the end.
 
@@ -28,11 +28,17 @@ pub use status::Status;
 /// What a client does.
 #[derive(Clone, Debug)]
 pub struct Config {
+    /// The server: a name or an address. A name is looked up anew at each attempt.
     pub host: String,
+    /// Its port, for UDP and TCP alike.
     pub port: u16,
+    /// How the packets travel.
     pub transport: Transport,
+    /// What is sent.
     pub source: SourceSpec,
+    /// What the source is asked for.
     pub wanted: Wanted,
+    /// How it is coded.
     pub media: Media,
     /// Give up when the server is not there, rather than wait for it.
     pub no_wait: bool,
@@ -41,14 +47,17 @@ pub struct Config {
 /// How the sound is coded and packed.
 #[derive(Clone, Debug)]
 pub struct Media {
+    /// RTP of some format, or bare PCM.
     pub wire: WireFormat,
     /// The length of a frame; for PCM `None` means whatever the source's period is.
     pub frame: Option<Duration>,
+    /// For Opus only.
     pub opus: opus::Settings,
 }
 
 /// What goes on the wire.
 #[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "the variants say what their fields are")]
 pub enum WireFormat {
     /// RTP: the codec, with rate and channels as the source has them, as far as these payload
     /// types know them; or exactly one of them.

@@ -37,7 +37,9 @@ pub enum FromSend {
 /// What was sent in all.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Counted {
+    /// From the first packet to the last.
     pub duration: Duration,
+    /// Of the last stream; a source that changed its shape began a new one.
     pub stats: sender::Stats,
     /// Packets that the socket had no room for.
     pub packets_dropped: u64,

@@ -10,9 +10,11 @@ use crate::report::{Meter, Milliseconds};
 /// A snapshot, several times a second.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Status {
+    /// Where the link stands.
     pub state: State,
     /// The loudest sample since the last snapshot, full scale 1.0.
     pub peak: f32,
+    /// What the stream has sent, and what the server says of it.
     pub stats: sender::Stats,
     /// Packets that the socket had no room for.
     pub packets_dropped: u64,

@@ -27,6 +27,7 @@ enum Source {
 /// A piece of decoded sound.
 #[derive(Clone, Copy, Debug)]
 pub struct Piece<'a> {
+    /// What these samples look like.
     pub sound: Sound,
     /// Interleaved.
     pub samples: &'a [f32],

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 /// None of them goes away by trying again. Each message names the thing, the cause and, where
 /// there is one, the way out.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the fields are what the message names")]
 pub enum FileError {
     /// The system refuses to open the input.
     #[error("can't open {}: {cause}", path.display())]

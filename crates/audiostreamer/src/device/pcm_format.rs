@@ -9,6 +9,7 @@ use audiostreamer_core::{CHANNELS_MAX, Codec, Encoding, Format};
 /// What uncompressed samples look like. Reads and prints as `s16le,44100,2`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PcmFormat {
+    /// How one sample is written.
     pub encoding: Encoding,
     /// Frames per second.
     pub rate: u32,
@@ -59,6 +60,7 @@ impl fmt::Display for PcmFormat {
 
 /// Why a text is no sample format.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say more")]
 pub enum FormatError {
     #[error("\"{0}\" is not ENCODING,RATE,CHANNELS, as in s16le,44100,2")]
     Parts(String),

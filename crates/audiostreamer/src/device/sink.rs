@@ -8,12 +8,13 @@ use super::{
 
 /// Where sound goes.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(missing_docs, reason = "the variants say what their fields are")]
 pub enum SinkSpec {
+    /// A sound card.
     Device(DeviceSpec),
-    File {
-        path: PathBuf,
-        format: SinkFormat,
-    },
+    /// A new file, in place of one that is there.
+    File { path: PathBuf, format: SinkFormat },
+    /// Standard output.
     Stdout(SinkFormat),
     /// Nowhere, in real time.
     Null,

@@ -11,7 +11,9 @@ use super::pcm_format::{FormatError, PcmFormat, parse_channels, parse_encoding, 
 /// What a file or pipe that we write looks like. Reads as `[wav:|raw:]ENCODING[,RATE[,CHANNELS]]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SinkFormat {
+    /// What stands before and after the samples.
     pub container: Container,
+    /// How one sample is written.
     pub encoding: Encoding,
     /// Frames per second, if it matters.
     pub rate: Option<u32>,

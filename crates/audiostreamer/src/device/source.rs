@@ -9,7 +9,9 @@ use super::{
 /// Where sound comes from.
 #[derive(Clone, Debug, PartialEq)]
 pub enum SourceSpec {
+    /// A sound card.
     Device(DeviceSpec),
+    /// A sound file, played once at its own speed.
     File(PathBuf),
     /// Standard input: WAV, or samples of this format.
     Stdin(Option<PcmFormat>),

@@ -19,8 +19,11 @@ use crate::error::plain;
 pub struct Target {
     /// A name or an address.
     pub host: String,
+    /// Its port.
     pub port: u16,
+    /// How packets travel.
     pub transport: Transport,
+    /// For TCP only.
     pub framing: Framing,
 }
 

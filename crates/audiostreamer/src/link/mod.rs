@@ -19,7 +19,9 @@ pub const DEFAULT_PORT: u16 = 5004;
 /// The transport of a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {
+    /// Datagrams: nothing waits for a lost one.
     Udp,
+    /// One connection: gets through more firewalls, and stalls when a packet is lost.
     Tcp,
 }
 
@@ -33,8 +35,11 @@ impl fmt::Display for Transport {
 }
 
 /// The sending half of a connection to one peer. Sending never waits.
+#[expect(missing_docs, reason = "the variants say what their fields are")]
 pub enum Link {
+    /// One peer of a socket that others may share.
     Udp { socket: Arc<UdpSocket>, peer: SocketAddr },
+    /// A connection of its own.
     Tcp(TcpWriter),
 }
 
@@ -49,6 +54,7 @@ pub fn shared(link: Link) -> SharedLink {
 /// What became of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sent {
+    /// The socket has taken it.
     Sent,
     /// The socket had no room: older packets are still on their way.
     Dropped,

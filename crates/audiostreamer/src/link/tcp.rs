@@ -47,6 +47,7 @@ pub struct TcpWriter {
 }
 
 impl TcpWriter {
+    /// A writer at the start of a record. [`tune`] the connection first.
     pub fn new(stream: OwnedWriteHalf, framing: Framing) -> Self {
         Self { stream, framing, rest: Vec::new() }
     }

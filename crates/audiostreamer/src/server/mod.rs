@@ -33,14 +33,21 @@ pub use stats::{Counted, Status, StreamStatus};
 /// What a server does.
 #[derive(Clone, Debug)]
 pub struct Config {
+    /// The address and port of both protocols; port 0 takes a free one.
     pub listen: SocketAddr,
+    /// Whether UDP is listened to.
     pub udp: bool,
+    /// Whether TCP is listened to.
     pub tcp: bool,
+    /// Where it is played.
     pub sink: SinkSpec,
+    /// What the sink is asked for.
     pub wanted: Wanted,
+    /// The playout delay of each stream: from a packet's arrival to its being asked for.
     pub latency: Duration,
     /// Streams that play at the same time; more are refused.
     pub clients_max: usize,
+    /// RTP, or bare PCM.
     pub wire: WireFormat,
 }
 

@@ -15,6 +15,7 @@ use crate::report::{Meter, Milliseconds};
 pub struct Status {
     /// Of the sum, `None` while there is no card.
     pub levels: Option<mixer::Levels>,
+    /// Of the card, `None` while there is none.
     pub shape: Option<Shape>,
     /// The clients that play.
     pub streams: Vec<StreamStatus>,
@@ -23,9 +24,11 @@ pub struct Status {
 /// One client.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StreamStatus {
+    /// Where its packets come from.
     pub peer: SocketAddr,
     /// The loudest sample since the last snapshot.
     pub peak: f32,
+    /// Of the network side, since the start.
     pub received: receiver::Stats,
     /// Of the present run.
     pub playout: playout::Stats,
@@ -67,8 +70,11 @@ impl fmt::Display for Status {
 pub struct Counted {
     /// From start to end of the server.
     pub duration: Duration,
+    /// Streams that have played.
     pub clients: u64,
+    /// Packets of all streams that could be played.
     pub packets_received: u64,
+    /// Packets of all streams that never came.
     pub packets_lost: u64,
     /// What arrived and was no packet of a stream.
     pub packets_refused: u64,

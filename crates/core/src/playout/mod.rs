@@ -33,7 +33,9 @@ pub struct Unit {
     pub time: MediaTime,
     /// Its length: what [`payload_frames`](crate::codec::payload_frames) says of the payload.
     pub frames: u32,
+    /// When it came off the network.
     pub arrived: Instant,
+    /// Its code. The memory comes back by [`Playout::reclaim`].
     pub payload: Vec<u8>,
 }
 

@@ -18,6 +18,7 @@ pub struct Stats {
     /// Sum over all played frames of the time from arrival to being asked for, in seconds;
     /// divide by `jitter_buffer_emitted_count`.
     pub jitter_buffer_delay: f64,
+    /// Frames that were decoded from units and played.
     pub jitter_buffer_emitted_count: u64,
     /// The last unit's time from arrival to being asked for.
     pub last_delay: Duration,
@@ -29,6 +30,7 @@ pub struct Stats {
     pub units_waiting: u64,
     /// Units that came after their time, or after later ones were played, and were dropped.
     pub units_late: u64,
+    /// Units that were there already.
     pub units_duplicate: u64,
     /// Units dropped because more waited than there is room for.
     pub units_overflowed: u64,

@@ -78,8 +78,8 @@ impl Decoder {
             Decoder::Pcm { encoding, tail } => {
                 match payload {
                     Some(bytes) => {
-                        let count = pcm::decode(*encoding, bytes, samples);
-                        tail.handle(&mut samples[..count]);
+                        pcm::decode(*encoding, bytes, samples);
+                        tail.end();
                     }
                     None => tail.fade_out(samples),
                 }
@@ -93,6 +93,22 @@ impl Decoder {
                     });
                 frames * opus::Decoder::CHANNELS
             }
+        }
+    }
+
+    /// Takes note of what was made of the samples: what the next loss is to go on from.
+    pub fn remember(&mut self, played: &[f32]) {
+        match self {
+            Decoder::Pcm { tail, .. } => tail.remember(played),
+            Decoder::Opus(_) => {} // goes on from what it decoded
+        }
+    }
+
+    /// Whether the start of what is decoded after a loss goes on where its concealment ended.
+    pub fn joins_losses(&self) -> bool {
+        match self {
+            Decoder::Pcm { .. } => false,
+            Decoder::Opus(_) => true, // its frames overlap
         }
     }
 

@@ -20,8 +20,9 @@ use crate::{Instant, duration_of};
 /// it held back between two callbacks, and the newest of it must not be what finds no room.
 const UNITS: usize = playout::UNITS_MAX;
 
-/// Statistics on the way back: the newest that fit; a reader who sleeps long misses the middle.
-const SNAPSHOTS: usize = 4;
+/// Statistics on the way back, 3.2 s of them: a reader who looks every second, as a status line
+/// does, never finds the ring full and the newest missing.
+const SNAPSHOTS: usize = 64;
 
 /// How often statistics are sent back.
 const SNAPSHOT_INTERVAL: Duration = Duration::from_millis(50);
@@ -55,11 +56,16 @@ impl Voice {
     }
 
     fn fill(&mut self, now: Instant, out: &mut [f32]) {
-        while let Ok(unit) = self.units.pop() {
+        // Asked before the ring is emptied: what was sent before the end is then not missed.
+        let ending = self.units.is_abandoned();
+        // While nothing can go back nothing is taken: the playout has room for what it holds.
+        while !self.spent.is_full()
+            && let Ok(unit) = self.units.pop()
+        {
             self.playout.insert(unit);
             self.give_back();
         }
-        if self.units.is_abandoned() {
+        if ending {
             self.playout.finish();
         }
         self.playout.fill(now, out);
@@ -93,7 +99,8 @@ impl VoiceHandle {
         self.spent.pop().ok()
     }
 
-    /// The latest statistics that have come back; the peak is over all since the last call.
+    /// The latest statistics that have come back; the peak is over all since the last call. They
+    /// are old when that was more than 3 s ago.
     pub fn stats(&mut self) -> playout::Stats {
         let mut peak = 0.0f32;
         while let Ok(stats) = self.stats.pop() {
@@ -239,7 +246,8 @@ impl MixerHandle {
         std::iter::from_fn(|| self.retired.pop().ok()).count()
     }
 
-    /// The latest levels that have come back; the peak is over all since the last call.
+    /// The latest levels that have come back; the peak is over all since the last call. They are
+    /// old when that was more than 3 s ago.
     pub fn levels(&mut self) -> Levels {
         let mut peak = 0.0f32;
         while let Ok(levels) = self.levels.pop() {

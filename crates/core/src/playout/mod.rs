@@ -13,6 +13,7 @@ mod buffer;
 mod gain;
 mod stats;
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::channels::map_channels;
@@ -73,6 +74,10 @@ const LATE_MAX: u32 = 3;
 const EXCESS: Duration = Duration::from_millis(20);
 const EXCESS_WINDOW: Duration = Duration::from_secs(1);
 
+/// Where a timeline may be: far enough from the ends of the scale (47,000 years at the highest rate) that no
+/// sum of times, delays and lengths meets them.
+const TIMES: RangeInclusive<MediaTime> = MediaTime(-(1 << 60))..=MediaTime(1 << 60);
+
 /// Plays one run of units of one format. A new run is a new `Playout`.
 pub struct Playout {
     config: Config,
@@ -92,7 +97,6 @@ pub struct Playout {
     /// The end of the last unit that was decoded.
     played: MediaTime,
     gain: Gain,
-    concealing: bool,
     /// Frames since the last decoded unit.
     missing_frames: u64,
     late_in_a_row: u32,
@@ -147,7 +151,6 @@ impl Playout {
             next: MediaTime(0),
             played: MediaTime(i64::MIN),
             gain: Gain::new(format.rate),
-            concealing: false,
             missing_frames: 0,
             late_in_a_row: 0,
             excess: Excess { since: Instant::default(), least_frames: i64::MAX },
@@ -160,7 +163,8 @@ impl Playout {
     /// Takes a unit, early or late, in any order, again and again.
     pub fn insert(&mut self, unit: Unit) {
         self.stats.units_received += 1;
-        if payload_frames(self.format, &unit.payload) != Some(unit.frames as usize) {
+        let true_to_itself = payload_frames(self.format, &unit.payload) == Some(unit.frames as usize);
+        if !true_to_itself || !TIMES.contains(&unit.time) {
             self.stats.units_refused += 1;
             return self.spend(unit);
         }
@@ -208,6 +212,7 @@ impl Playout {
         if self.late_in_a_row >= LATE_MAX {
             self.late_in_a_row = 0;
             self.stats.moves += 1;
+            self.stats.concealed(std::mem::take(&mut self.missing_frames));
             self.state = State::Waiting;
         }
         let silent = match self.state {
@@ -264,7 +269,6 @@ impl Playout {
         self.decoded.clear();
         self.gain.start();
         self.missing_frames = 0;
-        self.concealing = false;
         self.restart_excess(now);
         silent
     }
@@ -315,8 +319,7 @@ impl Playout {
         self.gain.rise(&mut self.decoded[start..], self.channels);
         self.next = unit.end();
         self.played = unit.end();
-        self.missing_frames = 0;
-        self.concealing = false;
+        self.stats.concealed(std::mem::take(&mut self.missing_frames));
         self.stats.units_played += 1;
         self.stats.emitted(now - unit.arrived, u64::from(unit.frames));
         self.spend(unit);
@@ -338,9 +341,6 @@ impl Playout {
         }
         self.next = self.next + frames;
         self.missing_frames += frames as u64;
-        if !self.finishing && self.state == State::Playing {
-            self.stats.concealed(frames as u64, !std::mem::replace(&mut self.concealing, true));
-        }
     }
 
     /// Whether the timeline is to wait anew for this late unit, unless one on time follows before

@@ -8,7 +8,8 @@ use std::time::Duration;
 pub struct Stats {
     /// Frames that the card asked for.
     pub total_samples_received: u64,
-    /// Frames that were made up because their unit was lost or late.
+    /// Frames that were made up because their unit was lost or late, counted when the next unit
+    /// is played.
     pub concealed_samples: u64,
     /// How many times that began.
     pub concealment_events: u64,
@@ -33,7 +34,7 @@ pub struct Stats {
     pub units_duplicate: u64,
     /// Units dropped because more waited than there is room for.
     pub units_overflowed: u64,
-    /// Units whose payload is not as long as they say, or none at all.
+    /// Units whose payload is not as long as they say, or none at all, or whose time is absurd.
     pub units_refused: u64,
     /// How many times the timeline was moved, forth or back.
     pub moves: u64,
@@ -57,9 +58,10 @@ impl Stats {
         self.removed_samples_for_acceleration = self.removed_samples_for_acceleration.saturating_add(frames);
     }
 
-    pub(super) fn concealed(&mut self, frames: u64, begins: bool) {
-        self.concealed_samples += frames;
-        self.concealment_events += u64::from(begins);
+    /// Counts what was missing before a unit. What nothing follows is a pause or the end, no loss.
+    pub(super) fn concealed(&mut self, missing_frames: u64) {
+        self.concealed_samples += missing_frames;
+        self.concealment_events += u64::from(missing_frames > 0);
     }
 
     /// The mean time from arrival to being asked for, over all that was played.

@@ -318,7 +318,7 @@ fn bad_values_of_the_servers_options_are_refused() {
 #[test]
 fn a_bad_host_is_refused() {
     assert_refused(&["client", "127.0.0.1:99999", "--input=tone:440"], "99999", "port");
-    assert_refused(&["client", "", "--input=tone:440"], "HOST", "empty");
+    assert_refused(&["client", "", "--input=tone:440"], "HOST", "a host name or address");
 }
 
 #[test]

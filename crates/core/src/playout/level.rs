@@ -8,7 +8,10 @@ use crate::{Instant, frames_in};
 /// came fastest and the moment when least waited tell where the timeline stands.
 pub(super) struct Level {
     rate: u32,
+    /// When the window began.
     since: Option<Instant>,
+    /// Windows since the timeline was started or moved.
+    windows: u32,
     /// The least that has waited.
     least_frames: i64,
     /// The longest that a unit has waited for its turn.
@@ -17,8 +20,11 @@ pub(super) struct Level {
     late: bool,
 }
 
-/// A window lasts at least so long.
+/// A window lasts at least so long. The first few are short: a stream may begin in the middle of a
+/// burst whose rest, up to seconds of it, follows at once.
 const WINDOW: Duration = Duration::from_secs(1);
+const WINDOW_SHORT: Duration = Duration::from_millis(100);
+const WINDOWS_SHORT: u32 = 5;
 
 /// When more than this beyond the latency has waited for a whole window, it is cut: the sender's
 /// clock is the faster one, or its path has become shorter.
@@ -31,10 +37,10 @@ const SHORTAGE: i64 = 4;
 
 impl Level {
     pub fn new(rate: u32) -> Self {
-        Self { rate, since: None, least_frames: i64::MAX, longest_frames: i64::MIN, late: false }
+        Self { rate, since: None, windows: 0, least_frames: i64::MAX, longest_frames: i64::MIN, late: false }
     }
 
-    /// Looks at a new window from now on.
+    /// The timeline was started or moved.
     pub fn restart(&mut self) {
         *self = Self::new(self.rate);
     }
@@ -53,13 +59,14 @@ impl Level {
     /// little does. `waiting_frames` wait now, `target_frames` are wanted.
     pub fn offset(&mut self, now: Instant, waiting_frames: i64, target_frames: i64) -> i64 {
         self.least_frames = self.least_frames.min(waiting_frames);
-        if now - *self.since.get_or_insert(now) < WINDOW {
+        let window = if self.windows < WINDOWS_SHORT { WINDOW_SHORT } else { WINDOW };
+        if now - *self.since.get_or_insert(now) < window {
             return 0;
         }
         let excess = self.least_frames.saturating_sub(target_frames);
         let shortage = target_frames.saturating_sub(self.longest_frames);
         let late = self.late;
-        self.restart();
+        *self = Self { windows: self.windows.saturating_add(1), ..Self::new(self.rate) };
         if excess > frames_in(EXCESS, self.rate) as i64 {
             excess
         } else if late && shortage > target_frames / SHORTAGE {

@@ -77,8 +77,8 @@ const LATE_MAX: u32 = 3;
 /// that is older still is of another timeline.
 const PAST: Duration = Duration::from_secs(10);
 
-/// Where a timeline may be: far enough from the ends of the scale (47,000 years at the highest rate) that no
-/// sum of times, delays and lengths meets them.
+/// Where a timeline may be: far enough from the ends of the scale (47,000 years at the highest
+/// rate) that no sum of times, delays and lengths meets them.
 const TIMES: RangeInclusive<MediaTime> = MediaTime(-(1 << 60))..=MediaTime(1 << 60);
 
 /// Plays one run of units of one format. A new run is a new `Playout`.

@@ -39,7 +39,7 @@ fn run(command: Command) -> Result<(), Error> {
                 client::run(config, console.report(), ended).await.map(drop)
             })
         }
-        Command::Devices(args) => Ok(device::print_list(args.json)?),
+        Command::Devices(args) => device::print_list(args.json).map_err(Error::Stdout),
         Command::Demo => runtime()?.block_on(async { demo::run(until_signal()?).await }),
         Command::Completions { shell } => {
             let mut command = Cli::command();

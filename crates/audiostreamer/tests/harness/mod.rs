@@ -1,0 +1,21 @@
+//! What the end-to-end tests share: programs to run, sound to send, judges of what came out.
+//!
+//! The judges look at the audio, never at the clock: a test waits for conditions, with a deadline
+//! ([`wait::DEADLINE`]) that only a hang can miss. What the judges themselves are worth is proved in
+//! `tests/yardstick.rs`, by known faults and by programs that are not ours.
+
+#![allow(dead_code, reason = "every test binary uses its own part of the harness")]
+
+pub mod align;
+pub mod audio;
+pub mod compare;
+pub mod exact;
+pub mod jack;
+pub mod packets;
+pub mod port;
+pub mod program;
+pub mod pulse;
+pub mod python;
+pub mod server;
+pub mod signal;
+pub mod wait;

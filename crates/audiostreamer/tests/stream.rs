@@ -1,0 +1,330 @@
+//! What a client sends is what the server plays: over UDP and TCP, with every codec, from and to
+//! files and pipes, with one client and several, and when one side comes late or goes early.
+
+mod harness;
+
+use harness::align::locate;
+use harness::audio::Audio;
+use harness::compare::compare;
+use harness::exact;
+use harness::program::{installed, other, ours};
+use harness::server::{Input, SAFE, Server, record};
+use harness::{port, signal};
+
+const RATE: u32 = 48_000;
+
+/// Around what is compared bit by bit, see [`Audio::in_silence`].
+const MARGIN: f64 = 0.05;
+
+fn assert_every_sample_arrives(protocol: &str, codec: &str, sent: &Audio, bits: u16, format: &str) {
+    let input = Input::wav(sent, bits);
+    let played = record(&input, &["--output-format", format], &["--protocol", protocol, "--codec", codec]);
+    let expected = if sent.channels < played.channels { sent.on_channels(played.channels) } else { sent.clone() };
+    exact::find(&expected, &played).assert_whole();
+}
+
+#[test]
+fn every_sample_of_l16_arrives_over_udp() {
+    let noise = signal::noise(20, 2.0, RATE, 2, 16).in_silence(MARGIN);
+    assert_every_sample_arrives("udp", "l16", &noise, 16, "wav:s24le,48000,2");
+}
+
+#[test]
+fn every_sample_of_l16_arrives_over_tcp() {
+    let noise = signal::noise(21, 2.0, RATE, 2, 16).in_silence(MARGIN);
+    assert_every_sample_arrives("tcp", "l16", &noise, 16, "wav:s24le,48000,2");
+}
+
+#[test]
+fn every_sample_of_l24_arrives_over_udp() {
+    let noise = signal::noise(22, 2.0, RATE, 2, 24).in_silence(MARGIN);
+    assert_every_sample_arrives("udp", "l24", &noise, 24, "wav:s24le,48000,2");
+}
+
+#[test]
+fn every_sample_of_l24_arrives_over_tcp() {
+    let noise = signal::noise(23, 2.0, RATE, 2, 24).in_silence(MARGIN);
+    assert_every_sample_arrives("tcp", "l24", &noise, 24, "wav:s24le,48000,2");
+}
+
+#[test]
+fn a_mono_file_is_heard_sample_by_sample_on_both_channels() {
+    let noise = signal::noise(24, 2.0, RATE, 1, 24).in_silence(MARGIN);
+    assert_every_sample_arrives("udp", "l24", &noise, 24, "wav:s24le,48000,2");
+}
+
+#[test]
+fn a_44_1_khz_file_arrives_sample_by_sample_at_a_44_1_khz_output() {
+    let noise = signal::noise(25, 2.0, 44_100, 2, 16).in_silence(MARGIN);
+    assert_every_sample_arrives("udp", "l16", &noise, 16, "wav:s16le,44100,2");
+}
+
+/// Sends a melody made at one rate through a server at 48 kHz.
+fn assert_melody_is_heard(protocol: &str, options: &[&str], rate: u32, channels: usize) {
+    let input = Input::wav(&signal::melody(26, 2.5, rate, channels), 16);
+    let played = record(&input, &[], &[&["--protocol", protocol], options].concat());
+    let melody = signal::melody(26, 2.5, RATE, channels);
+    let melody = if channels == 1 { melody.on_channels(2) } else { melody };
+    let heard = compare(&melody, &played);
+    heard.assert_whole(&melody, 0.95);
+    assert!(heard.gain_db.abs() < 1.0, "the level has changed: {heard:?}");
+}
+
+#[test]
+fn opus_is_heard_with_frames_of_2_5_ms_over_udp() {
+    assert_melody_is_heard("udp", &["--codec=opus", "--frame=2.5ms"], RATE, 2);
+}
+
+#[test]
+fn opus_is_heard_with_frames_of_5_ms_over_udp() {
+    assert_melody_is_heard("udp", &["--codec=opus", "--frame=5ms"], RATE, 2);
+}
+
+#[test]
+fn opus_is_heard_with_frames_of_10_ms_over_udp() {
+    assert_melody_is_heard("udp", &["--codec=opus", "--frame=10ms"], RATE, 2);
+}
+
+#[test]
+fn opus_is_heard_with_frames_of_20_ms_over_udp() {
+    assert_melody_is_heard("udp", &["--codec=opus", "--frame=20ms"], RATE, 2);
+}
+
+#[test]
+fn opus_is_heard_over_tcp() {
+    assert_melody_is_heard("tcp", &["--codec=opus"], RATE, 2);
+}
+
+#[test]
+fn opus_is_heard_in_mono() {
+    assert_melody_is_heard("udp", &["--codec=opus"], RATE, 1);
+}
+
+#[test]
+fn a_44_1_khz_file_is_heard_at_48_khz_through_opus() {
+    assert_melody_is_heard("udp", &["--codec=opus"], 44_100, 2);
+}
+
+#[test]
+fn a_44_1_khz_file_is_heard_at_48_khz_through_l16() {
+    assert_melody_is_heard("udp", &["--codec=l16"], 44_100, 2);
+}
+
+#[test]
+fn a_44_1_khz_mono_file_is_heard_at_48_khz_through_l24_over_tcp() {
+    assert_melody_is_heard("tcp", &["--codec=l24"], 44_100, 1);
+}
+
+#[test]
+fn the_defaults_are_heard() {
+    assert_melody_is_heard("udp", &[], RATE, 2);
+}
+
+#[test]
+fn speech_is_heard_at_a_low_bit_rate() {
+    let speech = signal::speech(27, 3.0, RATE);
+    let input = Input::wav(&speech, 16);
+    let options = ["--codec=opus", "--application=voice", "--bitrate=40k", "--frame=20ms"];
+    let speech = speech.on_channels(2);
+    compare(&speech, &record(&input, &[], &options)).assert_whole(&speech, 0.9);
+}
+
+#[test]
+fn a_tone_is_heard_at_its_pitch() {
+    let server = Server::start(&[]);
+    let client = ours(["client", &server.address(), "--input=tone:440", "--codec=l16"]).start();
+    client.wait_for_line("streaming to");
+    server.play_on(2.0);
+    client.interrupt().assert_code(0);
+    server.finish_client(1);
+    let played = server.stop();
+    // Whatever its level and phase: a sine of 440 Hz is what it is like over any half second.
+    let sine = signal::sine(440.0, 0.5, RATE, 2);
+    let heard = compare(&sine, &played);
+    assert!(heard.correlation > 0.99, "{heard:?}");
+}
+
+#[test]
+fn a_wav_comes_in_on_stdin() {
+    let noise = signal::noise(28, 2.0, RATE, 2, 24).in_silence(MARGIN);
+    let wav = std::fs::read(Input::wav(&noise, 24).path).expect("it is there");
+    let server = Server::start(&[]);
+    let client = ours(["client", &server.address(), "--input=-", "--codec=l24"]).fed(wav).start();
+    client.wait().assert_code(0);
+    server.finish_client(1);
+    exact::find(&noise, &server.stop()).assert_whole();
+}
+
+#[test]
+fn raw_samples_come_in_on_stdin_as_they_are_made() {
+    let noise = signal::noise(29, 2.0, 44_100, 2, 16).in_silence(MARGIN);
+    let server = Server::start(&["--output-format=wav:s16le,44100,2"]);
+    let arguments = ["client", &server.address(), "--input=-", "--input-format=s16le,44100,2", "--codec=l16"];
+    let client = ours(arguments).fed_at_pace(noise.to_s16le(), 44_100 * 4).start();
+    client.wait().assert_code(0);
+    server.finish_client(1);
+    exact::find(&noise, &server.stop()).assert_whole();
+}
+
+#[test]
+fn what_is_played_goes_out_on_stdout() {
+    let noise = signal::noise(30, 2.0, RATE, 2, 24).in_silence(MARGIN);
+    let listen = format!("127.0.0.1:{}", port::free());
+    let arguments = ["server", "--listen", &listen, "--output=-", "--output-format=raw:s24le,48000,2", SAFE];
+    let server = ours(arguments).keeping_stdout().start();
+    server.wait_for_line("listening on");
+    Input::wav(&noise, 24).stream_all_to(&listen, &["--codec=l24"]);
+    server.wait_for_line("has ended");
+    server.wait_for_stdout(server.stdout_len() + (RATE * 3) as usize); // half a second
+    let ended = server.interrupt();
+    ended.assert_code(0);
+    exact::find(&noise, &Audio::from_s24le(&ended.stdout, RATE, 2)).assert_whole();
+}
+
+#[test]
+fn a_compressed_file_is_streamed() {
+    if !installed(&["ffmpeg"]) {
+        return;
+    }
+    let melody = signal::melody(31, 2.5, 44_100, 2);
+    let wav = Input::wav(&melody, 16);
+    let flac = Input::new("in.flac", |path| {
+        let from = wav.path.to_str().expect("it is plain");
+        other("ffmpeg", ["-v", "error", "-i", from]).args([path]).start().wait().assert_code(0);
+    });
+    let played = record(&flac, &["--output-format=wav:s16le,44100,2"], &["--codec=l16"]);
+    compare(&melody, &played).assert_whole(&melody, 0.999);
+}
+
+#[test]
+fn two_clients_are_mixed_sample_by_sample() {
+    let sounds = [40, 41].map(|seed| signal::noise(seed, 3.0, RATE, 2, 24).in_silence(MARGIN));
+    let inputs = sounds.each_ref().map(|sound| Input::wav(sound, 24));
+    let server = Server::start(&[]);
+    let protocols = ["udp", "tcp"];
+    let clients: Vec<_> = inputs
+        .iter()
+        .zip(protocols)
+        .map(|(input, protocol)| input.stream_to(&server.address(), &["--codec=l24", "--protocol", protocol]))
+        .collect();
+    clients.into_iter().for_each(|client| client.wait().assert_code(0));
+    server.finish_client(2);
+    let mut rest = server.stop();
+    for sound in &sounds {
+        let start = locate(sound, &rest);
+        subtract(sound, start, &mut rest);
+    }
+    assert!(rest.rms_dbfs() < -100.0, "something else than the two is heard: {} dB", rest.rms_dbfs());
+}
+
+fn subtract(sound: &Audio, start: isize, from: &mut Audio) {
+    let start = usize::try_from(start).expect("it begins within the recording") * sound.channels;
+    for (out, sample) in from.samples[start..].iter_mut().zip(&sound.samples) {
+        *out -= sample;
+    }
+}
+
+#[test]
+fn the_next_client_is_played_when_one_has_ended() {
+    let sounds = [42, 43, 44].map(|seed| signal::noise(seed, 1.0, RATE, 2, 16).in_silence(MARGIN));
+    let server = Server::start(&[]);
+    for ((sound, protocol), count) in sounds.iter().zip(["udp", "tcp", "udp"]).zip(1..) {
+        Input::wav(sound, 16).stream_all_to(&server.address(), &["--codec=l16", "--protocol", protocol]);
+        server.finish_client(count);
+    }
+    let played = server.stop();
+    sounds.iter().for_each(|sound| exact::find(sound, &played).assert_whole());
+}
+
+fn assert_client_waits_for_the_server(protocol: &str) {
+    let noise = signal::noise(45, 2.0, RATE, 2, 16).in_silence(MARGIN);
+    let port = port::free();
+    let input = Input::wav(&noise, 16);
+    let client = input.stream_to(&format!("127.0.0.1:{port}"), &["--codec=l16", "--protocol", protocol]);
+    client.wait_for_line("waiting for");
+    let server = Server::start_at(port, &[]);
+    client.wait().assert_code(0);
+    server.finish_client(1);
+    // A file begins when there is someone to hear it.
+    exact::find(&noise, &server.stop()).assert_whole();
+}
+
+#[test]
+fn a_client_that_was_started_first_waits_for_the_server_over_udp() {
+    assert_client_waits_for_the_server("udp");
+}
+
+#[test]
+fn a_client_that_was_started_first_waits_for_the_server_over_tcp() {
+    assert_client_waits_for_the_server("tcp");
+}
+
+fn assert_client_finds_the_server_again(protocol: &str, end_of_first: impl FnOnce(Server) -> Audio) {
+    let noise = signal::noise(46, 8.0, RATE, 2, 16);
+    let input = Input::wav(&noise, 16);
+    let server = Server::start(&[]);
+    let port = server.port;
+    let client = input.stream_to(&server.address(), &["--codec=l16", "--protocol", protocol]);
+    server.program.wait_for_line(": l16,");
+    server.play_on(1.0);
+    let before = end_of_first(server);
+    let server = Server::start_at(port, &[]);
+    client.wait().assert_code(0);
+    server.finish_client(1);
+    let after = server.stop();
+    assert!(compare(&noise, &before).seconds() > 0.5, "nothing was heard before the restart");
+    let heard = compare(&noise, &after);
+    heard.assert_unbroken(0.99);
+    assert!((noise.seconds() - heard.part.end) < 0.02 && heard.seconds() > 2.0, "{heard:?}");
+}
+
+#[test]
+fn a_running_client_finds_a_restarted_server_over_udp() {
+    assert_client_finds_the_server_again("udp", Server::stop);
+}
+
+#[test]
+fn a_running_client_finds_a_restarted_server_over_tcp() {
+    assert_client_finds_the_server_again("tcp", Server::stop);
+}
+
+#[test]
+fn a_running_client_finds_a_killed_server_again_over_udp() {
+    assert_client_finds_the_server_again("udp", Server::kill);
+}
+
+fn assert_killed_client_may_come_again(protocol: &str) {
+    let sounds = [47, 48].map(|seed| signal::noise(seed, 2.0, RATE, 2, 16).in_silence(MARGIN));
+    let inputs = sounds.each_ref().map(|sound| Input::wav(sound, 16));
+    let options = ["--codec=l16", "--protocol", protocol];
+    let server = Server::start(&[]);
+    let first = inputs[0].stream_to(&server.address(), &options);
+    server.program.wait_for_line(": l16,");
+    server.play_on(1.0);
+    first.kill();
+    let second = inputs[1].stream_to(&server.address(), &options);
+    second.wait().assert_code(0);
+    server.play_on(1.0);
+    let played = server.stop();
+    exact::find(&sounds[0], &played).assert_whole_until(RATE as usize / 4);
+    exact::find(&sounds[1], &played).assert_whole();
+}
+
+#[test]
+fn a_client_that_was_killed_is_heard_when_it_is_started_anew_over_udp() {
+    assert_killed_client_may_come_again("udp");
+}
+
+#[test]
+fn a_client_that_was_killed_is_heard_when_it_is_started_anew_over_tcp() {
+    assert_killed_client_may_come_again("tcp");
+}
+
+#[test]
+fn a_client_that_shall_not_wait_fails_at_once_without_a_server() {
+    let address = format!("127.0.0.1:{}", port::free());
+    let ended = ours(["client", &address, "--input=tone:440", "--protocol=tcp", "--no-wait"]).start().wait();
+    ended.assert_code(4);
+    ended.assert_says(&address);
+    ended.assert_says("refused");
+}

@@ -9,6 +9,7 @@ use audiostreamer::cli::{Cli, Command, Verbosity, WireArgs};
 use audiostreamer::error::Error;
 use audiostreamer::{client, demo, device, server};
 use clap::{CommandFactory, Parser};
+use clap_complete::Generator;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 use tokio::signal::unix::{SignalKind, signal};
@@ -41,8 +42,10 @@ fn run(command: Command) -> Result<(), Error> {
         Command::Devices(args) => device::print_list(args.json).map_err(Error::Stdout),
         Command::Demo => runtime()?.block_on(async { demo::run(until_signal()?).await }),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "audiostreamer", &mut std::io::stdout());
-            Ok(())
+            let mut command = Cli::command();
+            command.set_bin_name("audiostreamer");
+            command.build();
+            shell.try_generate(&command, &mut std::io::stdout()).map_err(Error::Stdout)
         }
         Command::Man => clap_mangen::Man::new(Cli::command()).render(&mut std::io::stdout()).map_err(Error::Stdout),
     }

@@ -35,7 +35,7 @@ pub use stats::Stats;
 pub struct Unit {
     /// Of its first frame.
     pub time: MediaTime,
-    /// Its length: what [`payload_frames`](crate::codec::payload_frames) says of the payload.
+    /// Its length: what [`payload_frames`] says of the payload.
     pub frames: u32,
     /// When it came off the network.
     pub arrived: Instant,

@@ -43,24 +43,26 @@ unsafe extern "C" {
     fn __libc_free(memory: *mut c_void);
 }
 
-// SAFETY, for all that follow: each has the contract of the C function of its name and hands its
-// arguments on to glibc's own.
+// Each has the contract of the C function of its name, and hands its arguments on to glibc's own.
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn malloc(size: usize) -> *mut c_void {
     check();
+    // SAFETY: the contract is our caller's.
     unsafe { __libc_malloc(size) }
 }
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn calloc(count: usize, size: usize) -> *mut c_void {
     check();
+    // SAFETY: the contract is our caller's.
     unsafe { __libc_calloc(count, size) }
 }
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn realloc(memory: *mut c_void, size: usize) -> *mut c_void {
     check();
+    // SAFETY: the contract is our caller's.
     unsafe { __libc_realloc(memory, size) }
 }
 
@@ -68,10 +70,12 @@ unsafe extern "C" fn realloc(memory: *mut c_void, size: usize) -> *mut c_void {
 unsafe extern "C" fn posix_memalign(out: *mut *mut c_void, align: usize, size: usize) -> c_int {
     const ENOMEM: c_int = 12;
     check();
+    // SAFETY: the contract is our caller's.
     let memory = unsafe { __libc_memalign(align, size) };
     if memory.is_null() {
         return ENOMEM;
     }
+    // SAFETY: the caller gives a place for the result.
     unsafe { *out = memory };
     0
 }
@@ -81,5 +85,6 @@ unsafe extern "C" fn free(memory: *mut c_void) {
     if !memory.is_null() {
         check();
     }
+    // SAFETY: the contract is our caller's.
     unsafe { __libc_free(memory) }
 }

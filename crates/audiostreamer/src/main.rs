@@ -1,1 +1,90 @@
-fn main() {}
+//! The `audiostreamer` program.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use audiostreamer::cli::console::Console;
+use audiostreamer::cli::{Cli, Command, Verbosity, WireArgs};
+use audiostreamer::error::Error;
+use audiostreamer::{client, demo, device, server};
+use clap::{CommandFactory, Parser};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
+use tokio::signal::unix::{SignalKind, signal};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("audiostreamer: {error}");
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn run(command: Command) -> Result<(), Error> {
+    match command {
+        Command::Server(args) => {
+            let config = args.config()?;
+            with_console(&args.verbosity, &args.wire, async |console, ended| {
+                server::run(config, console.report(), ended).await.map(drop)
+            })
+        }
+        Command::Client(args) => {
+            let config = args.config()?;
+            with_console(&args.verbosity, &args.wire, async |console, ended| {
+                client::run(config, console.report(), ended).await.map(drop)
+            })
+        }
+        Command::Devices(args) => Ok(device::print_list(args.json)?),
+        Command::Demo => runtime()?.block_on(async { demo::run(until_signal()?).await }),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "audiostreamer", &mut std::io::stdout());
+            Ok(())
+        }
+        Command::Man => clap_mangen::Man::new(Cli::command()).render(&mut std::io::stdout()).map_err(Error::Stdout),
+    }
+}
+
+/// Runs one end until it ends or a signal comes.
+fn with_console(
+    verbosity: &Verbosity,
+    wire: &WireArgs,
+    run: impl AsyncFnOnce(&Console, Ended) -> Result<(), Error>,
+) -> Result<(), Error> {
+    if !wire.plain {
+        eprintln!("audiostreamer: the sound on this link is not encrypted (--plain says that you know)");
+    }
+    let console = Console::start(!verbosity.quiet);
+    let runtime = runtime()?;
+    let result = runtime.block_on(async { run(&console, until_signal()?).await });
+    runtime.shutdown_background();
+    console.finish();
+    result
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Error> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Thread)
+}
+
+type Ended = std::pin::Pin<Box<dyn Future<Output = ()>>>;
+
+/// Completes at the first SIGINT or SIGTERM. The second ends the process at once, from inside the
+/// signal handler: whatever hangs then, hangs no longer.
+fn until_signal() -> Result<Ended, Error> {
+    let asked = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        flag::register_conditional_shutdown(signal, 128 + signal, asked.clone()).map_err(Error::Signals)?;
+    }
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Signals)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(Error::Signals)?;
+    Ok(Box::pin(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        asked.store(true, Ordering::Relaxed);
+    }))
+}

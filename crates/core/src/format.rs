@@ -1,13 +1,19 @@
 //! What a stream's samples are and how they are coded.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 
 /// The most channels that a stream may have.
 pub const CHANNELS_MAX: u8 = 8;
 
+/// The rates that a stream may have, frames per second: more than any card does, little enough that
+/// memory can be sized by it.
+pub const RATES: RangeInclusive<u32> = 1_000..=768_000;
+
 /// How a stream is coded: codec, clock rate and channels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Format {
+    /// How the samples become bytes.
     pub codec: Codec,
     /// Frames per second, also the rate of the RTP timestamp.
     pub rate: u32,
@@ -27,6 +33,14 @@ impl Format {
     /// Linear PCM in network byte order, 24 bits (RFC 3190).
     pub const fn l24(rate: u32, channels: u8) -> Format {
         Format { codec: Codec::Pcm(Encoding::S24Be), rate, channels }
+    }
+
+    /// Whether the core codes and plays it: channels and rate within bounds, Opus as RFC 7587 has it.
+    pub fn is_supported(&self) -> bool {
+        match self.codec {
+            Codec::Opus => *self == Format::OPUS,
+            Codec::Pcm(_) => (1..=CHANNELS_MAX).contains(&self.channels) && RATES.contains(&self.rate),
+        }
     }
 
     /// Bytes that one frame takes, or `None` where that varies.
@@ -49,7 +63,9 @@ impl fmt::Display for Format {
 /// The codec of a [`Format`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Codec {
+    /// RFC 6716, in RTP by RFC 7587.
     Opus,
+    /// Samples as they are: lossless, nothing held back.
     Pcm(Encoding),
 }
 
@@ -67,14 +83,23 @@ impl fmt::Display for Codec {
 /// How one PCM sample is written in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Encoding {
+    /// Unsigned, 8 bits, silence at 128.
     U8,
+    /// Signed, 16 bits, little endian.
     S16Le,
+    /// Signed, 16 bits, big endian: L16 on the wire.
     S16Be,
+    /// Signed, 24 bits in 3 bytes, little endian.
     S24Le,
+    /// Signed, 24 bits in 3 bytes, big endian: L24 on the wire.
     S24Be,
+    /// Signed, 32 bits, little endian.
     S32Le,
+    /// Signed, 32 bits, big endian.
     S32Be,
+    /// IEEE 754 single precision, full scale 1.0, little endian.
     F32Le,
+    /// IEEE 754 single precision, full scale 1.0, big endian.
     F32Be,
 }
 
@@ -130,6 +155,17 @@ mod tests {
         }
         assert_eq!(Encoding::from_name("S16LE"), Some(Encoding::S16Le));
         assert_eq!(Encoding::from_name("s17le"), None);
+    }
+
+    #[test]
+    fn what_cannot_be_played_is_not_supported() {
+        assert!(Format::OPUS.is_supported());
+        assert!(!Format { channels: 1, ..Format::OPUS }.is_supported());
+        assert!(Format::l16(44_100, 8).is_supported());
+        assert!(!Format::l16(44_100, 0).is_supported());
+        assert!(!Format::l16(44_100, 9).is_supported());
+        assert!(!Format::l16(0, 2).is_supported());
+        assert!(!Format::l16(u32::MAX, 2).is_supported());
     }
 
     #[test]

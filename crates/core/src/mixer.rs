@@ -16,12 +16,13 @@ use rtrb::{Consumer, Producer, RingBuffer};
 use crate::playout::{self, Playout, Unit};
 use crate::{Instant, duration_of};
 
-/// Units on the way to one voice. At 1.3 ms a packet (the shortest that we send) it is 0.7 s,
-/// longer than any callback's period.
-const UNITS: usize = 512;
+/// Units on the way to one voice: as many as it can hold. A stalled connection gives out all that
+/// it held back between two callbacks, and the newest of it must not be what finds no room.
+const UNITS: usize = playout::UNITS_MAX;
 
-/// Statistics on the way back: the newest that fit; a reader who sleeps long misses the middle.
-const SNAPSHOTS: usize = 4;
+/// Statistics on the way back, 3.2 s of them: a reader who looks every second, as a status line
+/// does, never finds the ring full and the newest missing.
+const SNAPSHOTS: usize = 64;
 
 /// How often statistics are sent back.
 const SNAPSHOT_INTERVAL: Duration = Duration::from_millis(50);
@@ -47,7 +48,7 @@ impl Voice {
     pub fn new(playout: Playout) -> (VoiceHandle, Box<Voice>) {
         let (units_in, units) = RingBuffer::new(UNITS);
         // As many payloads can be on their way back as a playout and its ring can hold.
-        let (spent, spent_out) = RingBuffer::new(UNITS + playout::UNITS_MAX);
+        let (spent, spent_out) = RingBuffer::new(playout::UNITS_MAX + UNITS);
         let (stats, stats_out) = RingBuffer::new(SNAPSHOTS);
         let latest = playout::Stats::default();
         let handle = VoiceHandle { units: units_in, spent: spent_out, stats: stats_out, latest };
@@ -55,11 +56,16 @@ impl Voice {
     }
 
     fn fill(&mut self, now: Instant, out: &mut [f32]) {
-        while let Ok(unit) = self.units.pop() {
+        // Asked before the ring is emptied: what was sent before the end is then not missed.
+        let ending = self.units.is_abandoned();
+        // While nothing can go back nothing is taken: the playout has room for what it holds.
+        while !self.spent.is_full()
+            && let Ok(unit) = self.units.pop()
+        {
             self.playout.insert(unit);
             self.give_back();
         }
-        if self.units.is_abandoned() {
+        if ending {
             self.playout.finish();
         }
         self.playout.fill(now, out);
@@ -93,7 +99,8 @@ impl VoiceHandle {
         self.spent.pop().ok()
     }
 
-    /// The latest statistics that have come back; the peak is over all since the last call.
+    /// The latest statistics that have come back; the peak is over all since the last call. They
+    /// are old when that was more than 3 s ago.
     pub fn stats(&mut self) -> playout::Stats {
         let mut peak = 0.0f32;
         while let Ok(stats) = self.stats.pop() {
@@ -239,7 +246,8 @@ impl MixerHandle {
         std::iter::from_fn(|| self.retired.pop().ok()).count()
     }
 
-    /// The latest levels that have come back; the peak is over all since the last call.
+    /// The latest levels that have come back; the peak is over all since the last call. They are
+    /// old when that was more than 3 s ago.
     pub fn levels(&mut self) -> Levels {
         let mut peak = 0.0f32;
         while let Ok(levels) = self.levels.pop() {

@@ -9,6 +9,7 @@ pub const HEADER_BYTES: usize = 12;
 /// What a datagram turned out to be.
 #[derive(Debug)]
 pub enum Packet<'a> {
+    /// Media.
     Rtp(Rtp<'a>),
     /// A compound RTCP packet, not yet looked into.
     Rtcp(&'a [u8]),
@@ -17,12 +18,15 @@ pub enum Packet<'a> {
 /// The parts of an RTP packet that a receiver needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rtp<'a> {
+    /// The source that it belongs to.
     pub ssrc: u32,
+    /// The 7 bits that stand for a format.
     pub payload_type: u8,
     /// The 16 bits on the wire.
     pub sequence: u16,
     /// The 32 bits on the wire.
     pub timestamp: u32,
+    /// Coded sound, without header and padding.
     pub payload: &'a [u8],
 }
 

@@ -31,6 +31,7 @@ pub struct Frame<'a> {
     pub frames: usize,
     /// When its first sample was heard by the card.
     pub captured: Instant,
+    /// Its code.
     pub payload: &'a [u8],
 }
 
@@ -54,10 +55,14 @@ pub struct Packetizer {
 }
 
 impl Packetizer {
+    /// A packetizer whose media time begins at zero.
     pub fn new(config: Config) -> Result<Self, Error> {
         let Config { rate, channels, format, frames, opus } = config;
         if rate == 0 || channels == 0 || frames == 0 {
             return Err(Error::UnsupportedFormat(format!("{rate} Hz, {channels} channels, frames of {frames}")));
+        }
+        if !format.is_supported() {
+            return Err(Error::UnsupportedFormat(format.to_string()));
         }
         let coded = match format.codec {
             Codec::Opus => channels.min(2) as u8,

@@ -24,10 +24,11 @@ impl PayloadTypes {
         self.formats.iter().position(|&known| known == Some(format)).map(|index| index as u8)
     }
 
-    /// Gives a payload type (0 to 127) its meaning; others are ignored.
+    /// Gives a payload type (0 to 127) its meaning; others are ignored. A format that is not
+    /// supported leaves it without one.
     pub fn set(&mut self, payload_type: u8, format: Format) {
         if let Some(known) = self.formats.get_mut(usize::from(payload_type)) {
-            *known = Some(format);
+            *known = Some(format).filter(Format::is_supported);
         }
     }
 }
@@ -65,5 +66,12 @@ mod tests {
         assert_eq!(types.payload_type(Format::l24(48_000, 2)), Some(98));
         assert_eq!(types.format(99), None);
         assert_eq!(types.format(200), None);
+    }
+
+    #[test]
+    fn a_type_never_stands_for_a_format_that_cannot_be() {
+        let mut types = PayloadTypes::empty();
+        types.set(96, Format::l16(48_000, 0));
+        assert_eq!(types.format(96), None);
     }
 }

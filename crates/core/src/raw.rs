@@ -28,11 +28,11 @@ const PAUSE: Duration = Duration::from_millis(300);
 const UNIT_MILLIS: usize = 10;
 
 impl RawReceiver {
-    /// A receiver of PCM of that format; `None` where the format is not PCM.
+    /// A receiver of PCM of that format; `None` where the format is not PCM or not supported.
     pub fn new(format: Format) -> Option<Self> {
         Some(Self {
             format,
-            frame_bytes: format.frame_bytes()?,
+            frame_bytes: format.is_supported().then(|| format.frame_bytes())??,
             rest: Vec::new(),
             next: MediaTime(0),
             last_heard: None,
@@ -84,7 +84,7 @@ impl RawReceiver {
             }
             Some(_) => {}
         }
-        let unit_bytes = (self.format.rate as usize * UNIT_MILLIS / 1000).max(1) * self.frame_bytes;
+        let unit_bytes = self.format.rate as usize * UNIT_MILLIS / 1000 * self.frame_bytes;
         for payload in bytes.chunks(unit_bytes) {
             let frames = (payload.len() / self.frame_bytes) as u32;
             let unit = Unit { time: self.next, frames, arrived: now, payload: payload.to_vec() };
@@ -151,5 +151,11 @@ mod tests {
         receiver.handle_datagram(at(1010), &[0; 882]);
         let times: Vec<i64> = units(&mut receiver).into_iter().map(|(time, _)| time).collect();
         assert_eq!(times, [0, 441, 882 + 44_100]);
+    }
+
+    #[test]
+    fn a_format_that_cannot_be_is_refused() {
+        assert!(RawReceiver::new(Format::OPUS).is_none());
+        assert!(RawReceiver::new(Format::l16(44_100, 0)).is_none());
     }
 }

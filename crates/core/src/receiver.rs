@@ -35,6 +35,7 @@ pub enum Output {
 /// What a receiver counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Stats {
+    /// Packets that became units, duplicates among them.
     pub packets_received: u64,
     /// Payloads only.
     pub bytes_received: u64,
@@ -98,7 +99,9 @@ impl Receiver {
         if let Some(run) = self.run.as_mut().filter(|run| run.fits(&arrival)) {
             let unit = run.handle(&arrival, rtp.payload, &mut self.spare);
             self.accept(now, unit);
-            self.candidate = None;
+            if let Some((_, stray)) = self.candidate.take() {
+                self.refuse(stray);
+            }
             return;
         }
         match self.candidate.take() {
@@ -106,12 +109,15 @@ impl Receiver {
                 let second = run.handle(&arrival, rtp.payload, &mut self.spare);
                 self.outputs.push_back(Output::Start(run.format));
                 self.next_report = Some(now);
-                self.stats.packets_lost += self.run.replace(run).map_or(0, |old| old.lost());
+                self.end_run();
+                self.run = Some(run);
                 self.accept(now, first);
                 self.accept(now, second);
             }
-            refused => {
-                self.stats.packets_refused += u64::from(refused.is_some());
+            stray => {
+                if let Some((_, stray)) = stray {
+                    self.refuse(stray);
+                }
                 let mut run = Run::new(&arrival);
                 let unit = run.handle(&arrival, rtp.payload, &mut self.spare);
                 self.candidate = Some((run, unit));
@@ -129,7 +135,7 @@ impl Receiver {
             }
             Message::Bye { ssrc } if ssrc == source => {
                 self.outputs.push_back(Output::End);
-                self.run = None;
+                self.end_run();
             }
             _ => {}
         });
@@ -174,6 +180,7 @@ impl Receiver {
         self.last_heard
     }
 
+    /// What has been counted since the start, over all runs; the jitter is of the present run.
     pub fn stats(&self) -> Stats {
         let mut stats = self.stats;
         if let Some(run) = &self.run {
@@ -194,6 +201,16 @@ impl Receiver {
         self.stats.packets_received += 1;
         self.stats.bytes_received += unit.payload.len() as u64;
         self.outputs.push_back(Output::Unit(unit));
+    }
+
+    /// A packet that began no run is none of this stream.
+    fn refuse(&mut self, unit: Unit) {
+        self.stats.packets_refused += 1;
+        self.recycle(unit.payload);
+    }
+
+    fn end_run(&mut self) {
+        self.stats.packets_lost += self.run.take().map_or(0, |run| run.lost());
     }
 
     fn report(&mut self, now: Instant) -> Option<Report> {
@@ -265,6 +282,7 @@ impl Run {
         let off_by = frames as f64 / f64::from(self.format.rate) - elapsed;
         arrival.format == self.format
             && (-MISORDER_MAX..DROPOUT_MAX).contains(&ahead)
+            && ahead.signum() == frames.signum() // time that runs backwards is another timeline
             && off_by.abs() < TIMESTAMP_SLACK_SECS
     }
 
@@ -381,6 +399,7 @@ mod tests {
         receiver.handle_rtp(at(50), &stray);
         assert!(outputs(&mut receiver).is_empty());
         assert_eq!(times(&handle(&mut receiver, 10)), [10], "the stream goes on");
+        assert_eq!(receiver.stats().packets_refused, 1);
         for n in 0..3 {
             let restarted = Rtp { sequence: 30_000 + n, timestamp: 0x5000_0000 + u32::from(n) * 240, ..packet(0, 97) };
             receiver.handle_rtp(at(60 + u64::from(n) * 5), &restarted);
@@ -397,6 +416,17 @@ mod tests {
         receiver.handle_rtp(at(20), &Rtp { timestamp: 0x7000_0000, ..packet(4, 97) });
         assert!(outputs(&mut receiver).is_empty());
         assert_eq!(times(&handle(&mut receiver, 5)), [5]);
+    }
+
+    #[test]
+    fn a_timestamp_that_goes_back_begins_a_new_run() {
+        let mut receiver = receiver();
+        (0..10).for_each(|n| drop(handle(&mut receiver, n)));
+        for n in 10..12 {
+            let timestamp = packet(n - 8, 97).timestamp;
+            receiver.handle_rtp(at(n * 5), &Rtp { timestamp, ..packet(n, 97) });
+        }
+        assert!(matches!(outputs(&mut receiver)[..], [Output::Start(_), Output::Unit(_), Output::Unit(_)]));
     }
 
     #[test]
@@ -450,5 +480,28 @@ mod tests {
         Outgoing { ssrc: 7, cname: "ours", sender: None, report: None, bye: true }.write(&mut bytes);
         receiver.handle_rtcp(at(20), &bytes);
         assert_eq!(outputs(&mut receiver), [Output::End]);
+    }
+
+    #[test]
+    fn what_was_lost_is_still_known_after_the_end() {
+        let mut receiver = receiver();
+        [0, 1, 2, 5].into_iter().for_each(|n| drop(handle(&mut receiver, n)));
+        let mut bytes = Vec::new();
+        Outgoing { ssrc: 7, cname: "ours", sender: None, report: None, bye: true }.write(&mut bytes);
+        receiver.handle_rtcp(at(30), &bytes);
+        assert_eq!(receiver.stats().packets_lost, 2);
+    }
+
+    #[test]
+    fn every_stray_packet_is_counted() {
+        let mut receiver = receiver();
+        handle(&mut receiver, 0);
+        for n in 1..11 {
+            handle(&mut receiver, n);
+            receiver.handle_rtp(at(n * 5), &Rtp { sequence: 20_000, ..packet(0, 97) });
+        }
+        let stats = receiver.stats();
+        // The last may yet begin a run.
+        assert_eq!((stats.packets_received, stats.packets_refused), (11, 9));
     }
 }

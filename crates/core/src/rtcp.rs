@@ -26,9 +26,11 @@ impl Ntp {
 /// What a sender says of itself (RFC 3550 section 6.4.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SenderInfo {
+    /// The wall-clock time at which the report was sent.
     pub ntp: Ntp,
     /// The media time of the same moment.
     pub timestamp: u32,
+    /// RTP packets sent since the start, wrapping.
     pub packets: u32,
     /// Bytes of payload.
     pub bytes: u32,
@@ -43,6 +45,7 @@ pub struct Report {
     pub fraction_lost: u8,
     /// Never below zero here: more duplicates than losses count as none lost.
     pub lost: u32,
+    /// The highest sequence number received, extended by the wraps that were seen.
     pub highest_sequence: u32,
     /// In units of the RTP timestamp.
     pub jitter: u32,
@@ -54,9 +57,13 @@ pub struct Report {
 
 /// One thing that a compound packet said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the variants say what their fields are")]
 pub enum Message {
+    /// `ssrc` sends, and has sent so much until now.
     Sender { ssrc: u32, info: SenderInfo },
+    /// `from` says how it receives one source.
     Report { from: u32, report: Report },
+    /// `ssrc` ends.
     Bye { ssrc: u32 },
 }
 
@@ -107,18 +114,22 @@ fn report(from: u32, block: &ReportBlock) -> Message {
 /// What to say in one compound packet.
 #[derive(Clone, Copy, Debug)]
 pub struct Outgoing<'a> {
+    /// Who speaks.
     pub ssrc: u32,
-    /// The canonical name of this end (RFC 3550 section 6.5.1).
+    /// The canonical name of this end (RFC 3550 section 6.5.1); its first 255 bytes are said.
     pub cname: &'a str,
+    /// What we send, if we do.
     pub sender: Option<SenderInfo>,
+    /// How we receive, if we do.
     pub report: Option<Report>,
+    /// Whether this is the last that is heard of us.
     pub bye: bool,
 }
 
 impl Outgoing<'_> {
     /// Replaces `packet` by the compound packet's bytes.
     pub fn write(&self, packet: &mut Vec<u8>) {
-        let chunk = SdesChunk::builder(self.ssrc).add_item(SdesItem::builder(SdesItem::CNAME, self.cname));
+        let chunk = SdesChunk::builder(self.ssrc).add_item(SdesItem::builder(SdesItem::CNAME, sayable(self.cname)));
         let mut compound = Compound::builder();
         compound = match self.sender {
             Some(info) => compound.add_packet(self.sender_report(info)),
@@ -129,7 +140,7 @@ impl Outgoing<'_> {
             compound = compound.add_packet(Bye::builder().add_source(self.ssrc));
         }
         packet.clear();
-        packet.resize(compound.calculate_size().expect("counts in range and a short name"), 0);
+        packet.resize(compound.calculate_size().expect("one report block at most and a name cut to size"), 0);
         compound.write_into(packet).expect("the size was just calculated");
     }
 
@@ -152,6 +163,12 @@ impl Outgoing<'_> {
             None => builder,
         }
     }
+}
+
+/// As much of a name as its length, one byte, can say (RFC 3550 section 6.5).
+fn sayable(name: &str) -> &str {
+    let end = (0..=name.len().min(255)).rev().find(|&end| name.is_char_boundary(end));
+    &name[..end.unwrap_or(0)]
 }
 
 fn block(report: Report) -> ReportBlockBuilder {
@@ -199,6 +216,15 @@ mod tests {
         let mut bytes = Vec::new();
         outgoing.write(&mut bytes);
         assert_eq!(messages(&bytes), Some(vec![]));
+    }
+
+    #[test]
+    fn a_name_longer_than_rtcp_can_say_is_cut() {
+        let cname = "ö".repeat(200);
+        let outgoing = Outgoing { ssrc: 7, cname: &cname, sender: None, report: None, bye: true };
+        let mut bytes = Vec::new();
+        outgoing.write(&mut bytes);
+        assert_eq!(messages(&bytes), Some(vec![Message::Bye { ssrc: 7 }]));
     }
 
     #[test]

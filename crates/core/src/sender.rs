@@ -19,9 +19,11 @@ pub struct Config {
     /// Random, as are the next two, so that plaintext can't be guessed once there is encryption
     /// (RFC 3550 section 5.1).
     pub first_sequence: u16,
+    /// The RTP timestamp of media time zero.
     pub first_timestamp: u32,
     /// `user@host`, or whatever names this end.
     pub cname: String,
+    /// With or without headers.
     pub wire: Wire,
     /// Frames per second of the format.
     pub rate: u32,
@@ -31,6 +33,7 @@ pub struct Config {
 
 /// How payloads are put on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the variants say what their fields are")]
 pub enum Wire {
     /// As RTP of this payload type, with RTCP beside it.
     Rtp { payload_type: u8 },
@@ -50,6 +53,7 @@ pub enum Event {
 /// What a sender knows of its stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Stats {
+    /// Media packets, not reports.
     pub packets_sent: u64,
     /// Payloads only.
     pub bytes_sent: u64,
@@ -59,6 +63,8 @@ pub struct Stats {
     pub fraction_lost: f64,
     /// As the receiver measures it (RFC 3550 section 6.4.1).
     pub jitter: Duration,
+    /// From a sender report to the answer to it, less the time that the receiver held it;
+    /// `None` until the first answer.
     pub round_trip_time: Option<Duration>,
 }
 
@@ -80,6 +86,7 @@ pub struct Sender {
 }
 
 impl Sender {
+    /// A sender of one stream, before its first frame.
     pub fn new(config: Config) -> Self {
         Self {
             sequence: config.first_sequence,
@@ -152,6 +159,7 @@ impl Sender {
         self.event.take()
     }
 
+    /// What has been counted since the start, and what the receiver said last.
     pub fn stats(&self) -> Stats {
         self.stats
     }

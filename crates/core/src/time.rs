@@ -41,7 +41,7 @@ impl Instant {
 impl Add<Duration> for Instant {
     type Output = Instant;
     fn add(self, span: Duration) -> Instant {
-        Instant(self.0.saturating_add(span.as_nanos() as u64))
+        Instant(self.0.saturating_add(nanos(span)))
     }
 }
 
@@ -54,7 +54,7 @@ impl AddAssign<Duration> for Instant {
 impl Sub<Duration> for Instant {
     type Output = Instant;
     fn sub(self, span: Duration) -> Instant {
-        Instant(self.0.saturating_sub(span.as_nanos() as u64))
+        Instant(self.0.saturating_sub(nanos(span)))
     }
 }
 
@@ -66,35 +66,51 @@ impl Sub for Instant {
     }
 }
 
+/// A span as nanoseconds, at most 584 years.
+fn nanos(span: Duration) -> u64 {
+    u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
+}
+
 /// A position on a sender's media timeline: its extended RTP timestamp, in frames (one frame is
 /// one sample of every channel) of the stream's clock rate.
 ///
-/// The 32 bits on the wire wrap after a day; this does not.
+/// The 32 bits on the wire wrap after a day; this does not. Its arithmetic saturates, so that no
+/// absurd time can break a comparison.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MediaTime(pub i64);
 
 impl MediaTime {
     /// Frames from `earlier` to `self`, negative when `self` comes first.
     pub const fn frames_since(self, earlier: MediaTime) -> i64 {
-        self.0 - earlier.0
+        self.0.saturating_sub(earlier.0)
     }
 }
 
 impl Add<i64> for MediaTime {
     type Output = MediaTime;
     fn add(self, frames: i64) -> MediaTime {
-        MediaTime(self.0 + frames)
+        MediaTime(self.0.saturating_add(frames))
     }
 }
 
-/// How long `frames` frames last at `rate` frames per second.
-pub fn duration_of(frames: u64, rate: u32) -> Duration {
-    Duration::from_nanos((frames as u128 * 1_000_000_000 / u128::from(rate.max(1))) as u64)
+impl Sub<i64> for MediaTime {
+    type Output = MediaTime;
+    fn sub(self, frames: i64) -> MediaTime {
+        MediaTime(self.0.saturating_sub(frames))
+    }
 }
 
-/// How many whole frames fit into `span` at `rate` frames per second, rounded to the nearest.
+/// How long `frames` frames last at `rate` frames per second, at most 584 years.
+pub fn duration_of(frames: u64, rate: u32) -> Duration {
+    let nanos = u128::from(frames) * 1_000_000_000 / u128::from(rate.max(1));
+    Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+}
+
+/// How many whole frames fit into `span` at `rate` frames per second, rounded to the nearest;
+/// at most what a [`MediaTime`] holds.
 pub fn frames_in(span: Duration, rate: u32) -> u64 {
-    ((span.as_nanos() * u128::from(rate) + 500_000_000) / 1_000_000_000) as u64
+    let frames = (span.as_nanos() * u128::from(rate) + 500_000_000) / 1_000_000_000;
+    frames.min(i64::MAX as u128) as u64
 }
 
 #[cfg(test)]
@@ -114,5 +130,13 @@ mod tests {
         let b = Instant::from_nanos(3_000_000_000);
         assert_eq!(b.seconds_since(a), 2.0);
         assert_eq!(a.seconds_since(b), -2.0);
+    }
+    #[test]
+    fn absurd_times_stay_at_the_end_of_the_scale() {
+        assert_eq!(MediaTime(i64::MAX) + 1, MediaTime(i64::MAX));
+        assert_eq!(MediaTime(i64::MIN).frames_since(MediaTime(1)), i64::MIN);
+        assert_eq!(Instant::from_nanos(1) + Duration::MAX, Instant::from_nanos(u64::MAX));
+        assert_eq!(frames_in(Duration::MAX, u32::MAX), i64::MAX as u64);
+        assert_eq!(duration_of(u64::MAX, 1), Duration::from_nanos(u64::MAX));
     }
 }

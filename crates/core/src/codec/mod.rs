@@ -10,7 +10,9 @@ mod tail;
 
 /// Turns frames of interleaved samples into payloads.
 pub enum Encoder {
+    /// Samples as they are, in this encoding.
     Pcm(Encoding),
+    /// libopus.
     Opus(opus::Encoder),
 }
 
@@ -47,12 +49,16 @@ impl Encoder {
 /// Turns payloads into frames of interleaved samples, and `None` into a concealment.
 ///
 /// Allocates when it is made and never again.
+#[expect(missing_docs, reason = "the variants say what their fields are")]
 pub enum Decoder {
+    /// Samples as they are.
     Pcm { encoding: Encoding, tail: Tail },
+    /// libopus.
     Opus(opus::Decoder),
 }
 
 impl Decoder {
+    /// A decoder for payloads of `format`; Opus comes out in stereo whatever was put in.
     pub fn new(format: Format) -> Result<Self, Error> {
         match format.codec {
             Codec::Pcm(encoding) => Ok(Decoder::Pcm { encoding, tail: Tail::new(format) }),

@@ -29,6 +29,7 @@ pub enum Application {
 /// How an [`Encoder`] codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
+    /// What the sound is.
     pub application: Application,
     /// Bits per second of the codec alone, without headers; 6,000 to 510,000.
     pub bitrate_bps: u32,
@@ -50,6 +51,7 @@ pub struct Encoder {
 unsafe impl Send for Encoder {}
 
 impl Encoder {
+    /// An encoder for one or two channels.
     pub fn new(channels: u8, settings: Settings) -> Result<Self, Error> {
         let application = match settings.application {
             Application::Music => sys::OPUS_APPLICATION_RESTRICTED_LOWDELAY,
@@ -118,6 +120,7 @@ impl Decoder {
     /// Channels that come out.
     pub const CHANNELS: usize = 2;
 
+    /// A decoder for any stream.
     pub fn new() -> Result<Self, Error> {
         let mut error = 0;
         // SAFETY: plain values and a valid pointer for the error; a null result is refused below.

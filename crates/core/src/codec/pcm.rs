@@ -6,8 +6,8 @@
 use crate::Encoding;
 
 /// Decodes `bytes` into `samples`, one `f32` for each whole sample; returns how many were written
-/// (the lesser of what the bytes hold and `samples.len()`). Numbers that are not finite come out
-/// as silence.
+/// (the lesser of what the bytes hold and `samples.len()`). Floats that are not finite come out as
+/// silence, absurd ones are clamped to [`FLOAT_MAX`].
 pub fn decode(encoding: Encoding, bytes: &[u8], samples: &mut [f32]) -> usize {
     let pairs = bytes.chunks_exact(encoding.bytes()).zip(samples.iter_mut());
     let count = pairs.len();
@@ -19,8 +19,8 @@ pub fn decode(encoding: Encoding, bytes: &[u8], samples: &mut [f32]) -> usize {
         Encoding::S24Be => each(pairs, |[a, b, c]: [u8; 3]| from_i32([0, c, b, a])),
         Encoding::S32Le => each(pairs, from_i32),
         Encoding::S32Be => each(pairs, |[a, b, c, d]: [u8; 4]| from_i32([d, c, b, a])),
-        Encoding::F32Le => each(pairs, |b| finite(f32::from_le_bytes(b))),
-        Encoding::F32Be => each(pairs, |b| finite(f32::from_be_bytes(b))),
+        Encoding::F32Le => each(pairs, |b| sane(f32::from_le_bytes(b))),
+        Encoding::F32Be => each(pairs, |b| sane(f32::from_be_bytes(b))),
     }
     count
 }
@@ -37,11 +37,15 @@ pub fn encode(encoding: Encoding, samples: &[f32], bytes: &mut Vec<u8>) {
             Encoding::S24Be => bytes.extend(&quantise(sample, 8_388_608.0).to_be_bytes()[1..]),
             Encoding::S32Le => bytes.extend(quantise(sample, 2_147_483_648.0).to_le_bytes()),
             Encoding::S32Be => bytes.extend(quantise(sample, 2_147_483_648.0).to_be_bytes()),
-            Encoding::F32Le => bytes.extend(finite(sample).to_le_bytes()),
-            Encoding::F32Be => bytes.extend(finite(sample).to_be_bytes()),
+            Encoding::F32Le => bytes.extend(sane(sample).to_le_bytes()),
+            Encoding::F32Be => bytes.extend(sane(sample).to_be_bytes()),
         }
     }
 }
+
+/// The loudest float sample: 60 dB above full scale is beyond all headroom, and far from where sums
+/// in filters and mixers overflow to infinity and from there to NaN.
+pub const FLOAT_MAX: f32 = 1_000.0;
 
 const I16_SCALE: f32 = 32_768.0;
 
@@ -57,8 +61,8 @@ fn from_i32(little_endian: [u8; 4]) -> f32 {
     (f64::from(i32::from_le_bytes(little_endian)) / 2_147_483_648.0) as f32
 }
 
-fn finite(sample: f32) -> f32 {
-    if sample.is_finite() { sample } else { 0.0 }
+fn sane(sample: f32) -> f32 {
+    if sample.is_finite() { sample.clamp(-FLOAT_MAX, FLOAT_MAX) } else { 0.0 }
 }
 
 /// The integer nearest to `sample * scale`, within `-scale ..= scale - 1`; NaN gives zero.
@@ -86,10 +90,15 @@ mod tests {
     }
 
     #[test]
-    fn every_24_bit_sample_survives() {
-        let all: Vec<u8> = (-0x80_0000..0x80_0000_i32).flat_map(|v| v.to_le_bytes()[..3].to_vec()).collect();
-        assert!(round_trip(Encoding::S24Le, &all) == all);
-        assert!(round_trip(Encoding::S24Be, &all) == all);
+    fn samples_of_24_bits_survive() {
+        // A stride that meets every last byte; all sixteen million take a debug build ten seconds.
+        let many: Vec<u8> = (-0x80_0000..=0x7f_ffff_i32)
+            .step_by(51)
+            .flat_map(|v| v.to_le_bytes().into_iter().take(3))
+            .chain([0xff, 0xff, 0x7f])
+            .collect();
+        assert!(round_trip(Encoding::S24Le, &many) == many);
+        assert!(round_trip(Encoding::S24Be, &many) == many);
     }
 
     #[test]
@@ -112,6 +121,9 @@ mod tests {
         let odd: Vec<u8> = [f32::NAN, f32::NEG_INFINITY].iter().flat_map(|v| v.to_le_bytes()).collect();
         decode(Encoding::F32Le, &odd, &mut samples);
         assert_eq!(samples, [0.0, 0.0]);
+        let absurd: Vec<u8> = [f32::MAX, f32::MIN].iter().flat_map(|v| v.to_le_bytes()).collect();
+        decode(Encoding::F32Le, &absurd, &mut samples);
+        assert_eq!(samples, [FLOAT_MAX, -FLOAT_MAX]);
     }
 
     #[test]

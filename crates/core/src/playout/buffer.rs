@@ -50,6 +50,10 @@ impl Buffer {
         self.units.pop_front()
     }
 
+    pub fn len(&self) -> usize {
+        self.units.len()
+    }
+
     pub fn is_empty(&self) -> bool {
         self.units.is_empty()
     }
@@ -61,11 +65,9 @@ impl Buffer {
 
     /// The media time that arrives `now` on the fastest path that any waiting unit took: its time
     /// plus what has passed since it came.
-    pub fn arriving(&self, now: Instant, rate: u32) -> Option<f64> {
-        self.units
-            .iter()
-            .map(|unit| unit.time.0 as f64 + now.seconds_since(unit.arrived) * f64::from(rate))
-            .reduce(f64::max)
+    pub fn arriving(&self, now: Instant, rate: u32) -> Option<MediaTime> {
+        let arriving = |unit: &Unit| unit.time + (now.seconds_since(unit.arrived) * f64::from(rate)) as i64;
+        self.units.iter().map(arriving).max()
     }
 }
 

@@ -13,10 +13,11 @@ mod buffer;
 mod gain;
 mod stats;
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::channels::map_channels;
-use crate::codec::{Decoder, PAYLOAD_MILLIS_MAX, opus};
+use crate::codec::{Decoder, PAYLOAD_MILLIS_MAX, opus, payload_frames};
 use crate::resample::Resampler;
 use crate::{Codec, Error, Format, Instant, MediaTime, frames_in};
 use buffer::{Buffer, Inserted};
@@ -30,9 +31,11 @@ pub use stats::Stats;
 pub struct Unit {
     /// Of its first frame.
     pub time: MediaTime,
-    /// Its length.
+    /// Its length: what [`payload_frames`](crate::codec::payload_frames) says of the payload.
     pub frames: u32,
+    /// When it came off the network.
     pub arrived: Instant,
+    /// Its code. The memory comes back by [`Playout::reclaim`].
     pub payload: Vec<u8>,
 }
 
@@ -71,6 +74,10 @@ const LATE_MAX: u32 = 3;
 const EXCESS: Duration = Duration::from_millis(20);
 const EXCESS_WINDOW: Duration = Duration::from_secs(1);
 
+/// Where a timeline may be: far enough from the ends of the scale (47,000 years at the highest rate) that no
+/// sum of times, delays and lengths meets them.
+const TIMES: RangeInclusive<MediaTime> = MediaTime(-(1 << 60))..=MediaTime(1 << 60);
+
 /// Plays one run of units of one format. A new run is a new `Playout`.
 pub struct Playout {
     config: Config,
@@ -87,8 +94,9 @@ pub struct Playout {
     block: Vec<f32>,
     /// Media time of the next frame to decode.
     next: MediaTime,
+    /// The end of the last unit that was decoded.
+    played: MediaTime,
     gain: Gain,
-    concealing: bool,
     /// Frames since the last decoded unit.
     missing_frames: u64,
     late_in_a_row: u32,
@@ -118,6 +126,9 @@ struct Excess {
 impl Playout {
     /// Makes everything that will ever be needed.
     pub fn new(format: Format, config: Config) -> Result<Self, Error> {
+        if !format.is_supported() {
+            return Err(Error::UnsupportedFormat(format.to_string()));
+        }
         let channels = match format.codec {
             Codec::Opus => opus::Decoder::CHANNELS,
             Codec::Pcm(_) => format.channels.into(),
@@ -138,8 +149,8 @@ impl Playout {
             resampler,
             block: vec![0.0; config.frames_max * channels],
             next: MediaTime(0),
+            played: MediaTime(i64::MIN),
             gain: Gain::new(format.rate),
-            concealing: false,
             missing_frames: 0,
             late_in_a_row: 0,
             excess: Excess { since: Instant::default(), least_frames: i64::MAX },
@@ -151,8 +162,16 @@ impl Playout {
 
     /// Takes a unit, early or late, in any order, again and again.
     pub fn insert(&mut self, unit: Unit) {
+        self.stats.units_received += 1;
+        let true_to_itself = payload_frames(self.format, &unit.payload) == Some(unit.frames as usize);
+        if !true_to_itself || !TIMES.contains(&unit.time) {
+            self.stats.units_refused += 1;
+            return self.spend(unit);
+        }
+        // A copy, or overtaken by what was played meanwhile: the past is never played again.
+        let over = self.state == State::Ended || unit.end() <= self.played;
         let late = self.state == State::Playing && unit.end() <= self.next;
-        if self.state == State::Ended || (late && !self.moves_timeline()) {
+        if over || (late && !self.is_one_too_many()) {
             self.stats.units_late += 1;
             return self.spend(unit);
         }
@@ -190,6 +209,12 @@ impl Playout {
     pub fn fill(&mut self, now: Instant, out: &mut [f32]) {
         let channels = usize::from(self.config.channels);
         let frames = out.len() / channels;
+        if self.late_in_a_row >= LATE_MAX {
+            self.late_in_a_row = 0;
+            self.stats.moves += 1;
+            self.stats.concealed(std::mem::take(&mut self.missing_frames));
+            self.state = State::Waiting;
+        }
         let silent = match self.state {
             State::Waiting => self.try_start(now, frames),
             State::Playing => 0,
@@ -213,6 +238,7 @@ impl Playout {
     /// What has been counted; the peak is the loudest sample since the last call.
     pub fn take_stats(&mut self) -> Stats {
         let stats = Stats {
+            units_waiting: self.buffer.len() as u64,
             buffered: self.duration(self.waiting_frames().max(0)),
             playing: self.state == State::Playing && self.missing_frames == 0,
             ..self.stats
@@ -228,22 +254,21 @@ impl Playout {
         let (Some(front), Some(end)) = (self.buffer.front(), self.buffer.end()) else { return frames };
         let Some(arriving) = self.buffer.arriving(now, rate) else { return frames };
         let front = front.time;
-        let needed = self.to_media(frames);
         // Where the timeline stands when the delay is the latency, counted from the unit that
         // came fastest: a backlog that arrives in one burst is not played from its start.
-        let position = (arriving as i64 - frames_in(self.config.latency, rate) as i64).min(end.0 - needed);
-        let silent = self.to_card(front.0 - position).clamp(0, frames as i64) as usize;
-        let available = end.0 - front.0.max(position);
+        let on_time = arriving - frames_in(self.config.latency, rate) as i64;
+        let position = on_time.min(end - self.to_media(frames));
+        let silent = self.to_card(front.frames_since(position)).clamp(0, frames as i64) as usize;
+        let available = end.frames_since(front.max(position));
         let due = silent < frames && (available >= self.to_media(frames - silent) || self.finishing);
         if !due {
             return frames;
         }
         self.state = State::Playing;
-        self.next = MediaTime(position.max(front.0));
+        self.next = position.max(front).max(self.played);
         self.decoded.clear();
         self.gain.start();
         self.missing_frames = 0;
-        self.concealing = false;
         self.restart_excess(now);
         silent
     }
@@ -293,8 +318,9 @@ impl Playout {
         self.decoded.drain(start..start + skip.min(count));
         self.gain.rise(&mut self.decoded[start..], self.channels);
         self.next = unit.end();
-        self.missing_frames = 0;
-        self.concealing = false;
+        self.played = unit.end();
+        self.stats.concealed(std::mem::take(&mut self.missing_frames));
+        self.stats.units_played += 1;
         self.stats.emitted(now - unit.arrived, u64::from(unit.frames));
         self.spend(unit);
     }
@@ -315,21 +341,13 @@ impl Playout {
         }
         self.next = self.next + frames;
         self.missing_frames += frames as u64;
-        if !self.finishing && self.state == State::Playing {
-            self.stats.concealed(frames as u64, !std::mem::replace(&mut self.concealing, true));
-        }
     }
 
-    /// Whether a late unit is one too many: then the timeline waits anew, for this very unit.
-    fn moves_timeline(&mut self) -> bool {
+    /// Whether the timeline is to wait anew for this late unit, unless one on time follows before
+    /// the card asks again: the past that comes in a burst after a stall moves nothing.
+    fn is_one_too_many(&mut self) -> bool {
         self.late_in_a_row += 1;
-        if self.late_in_a_row < LATE_MAX {
-            return false;
-        }
-        self.late_in_a_row = 0;
-        self.stats.moves += 1;
-        self.state = State::Waiting;
-        true
+        self.late_in_a_row >= LATE_MAX
     }
 
     /// Cuts what waits beyond the latency when it has been too much for a while.
@@ -340,12 +358,12 @@ impl Playout {
         }
         let rate = self.format.rate;
         let target = frames_in(self.config.latency, rate) as i64;
-        let excess = self.excess.least_frames - target;
+        let excess = self.excess.least_frames.saturating_sub(target);
         if excess > frames_in(EXCESS, rate) as i64 {
             self.conceal(self.decoder.conceal_step() as i64); // so that the splice does not click
             self.next = self.next + excess;
             self.stats.moves += 1;
-            self.stats.removed_samples_for_acceleration += excess as u64;
+            self.stats.accelerated(excess as u64);
         }
         self.restart_excess(now);
     }
@@ -357,7 +375,7 @@ impl Playout {
     /// Frames at the format's rate between the timeline and the end of what has arrived.
     fn waiting_frames(&self) -> i64 {
         let ahead = self.buffer.end().map_or(0, |end| end.frames_since(self.next));
-        ahead + (self.decoded.len() / self.channels) as i64
+        ahead.saturating_add((self.decoded.len() / self.channels) as i64)
     }
 
     fn to_media(&self, card_frames: usize) -> i64 {
@@ -365,7 +383,7 @@ impl Playout {
     }
 
     fn to_card(&self, media_frames: i64) -> i64 {
-        media_frames * i64::from(self.config.rate) / i64::from(self.format.rate)
+        media_frames.saturating_mul(self.config.rate.into()) / i64::from(self.format.rate)
     }
 
     fn duration(&self, frames: i64) -> Duration {

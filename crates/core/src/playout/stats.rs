@@ -8,7 +8,8 @@ use std::time::Duration;
 pub struct Stats {
     /// Frames that the card asked for.
     pub total_samples_received: u64,
-    /// Frames that were made up because their unit was lost or late.
+    /// Frames that were made up because their unit was lost or late, counted when the next unit
+    /// is played.
     pub concealed_samples: u64,
     /// How many times that began.
     pub concealment_events: u64,
@@ -17,14 +18,24 @@ pub struct Stats {
     /// Sum over all played frames of the time from arrival to being asked for, in seconds;
     /// divide by `jitter_buffer_emitted_count`.
     pub jitter_buffer_delay: f64,
+    /// Frames that were decoded from units and played.
     pub jitter_buffer_emitted_count: u64,
     /// The last unit's time from arrival to being asked for.
     pub last_delay: Duration,
-    /// Units that came after their time and were dropped.
+    /// Units that were inserted. Each is, or has been, one of the next five.
+    pub units_received: u64,
+    /// Units that were decoded.
+    pub units_played: u64,
+    /// Units that wait at the moment.
+    pub units_waiting: u64,
+    /// Units that came after their time, or after later ones were played, and were dropped.
     pub units_late: u64,
+    /// Units that were there already.
     pub units_duplicate: u64,
     /// Units dropped because more waited than there is room for.
     pub units_overflowed: u64,
+    /// Units whose payload is not as long as they say, or none at all, or whose time is absurd.
+    pub units_refused: u64,
     /// How many times the timeline was moved, forth or back.
     pub moves: u64,
     /// What waits at the moment.
@@ -42,9 +53,15 @@ impl Stats {
         self.jitter_buffer_emitted_count += frames;
     }
 
-    pub(super) fn concealed(&mut self, frames: u64, begins: bool) {
-        self.concealed_samples += frames;
-        self.concealment_events += u64::from(begins);
+    pub(super) fn accelerated(&mut self, frames: u64) {
+        // Absurd times may add up to more than there is room for.
+        self.removed_samples_for_acceleration = self.removed_samples_for_acceleration.saturating_add(frames);
+    }
+
+    /// Counts what was missing before a unit. What nothing follows is a pause or the end, no loss.
+    pub(super) fn concealed(&mut self, missing_frames: u64) {
+        self.concealed_samples += missing_frames;
+        self.concealment_events += u64::from(missing_frames > 0);
     }
 
     /// The mean time from arrival to being asked for, over all that was played.

@@ -126,6 +126,28 @@ fn reordered_units_within_the_latency_are_not_missed() {
 }
 
 #[test]
+fn every_unit_is_accounted_for() {
+    let mut bench = Bench::new(10);
+    for n in 0..400i64 {
+        if n % 2 == 0 {
+            bench.fill();
+        }
+        let arrived = bench.now;
+        // Some lost, some twice, some out of order, some too late.
+        let delayed = [0, 0, 1, 0, -1, 0, 4, 0][n as usize % 8];
+        bench.insert_at(n - delayed, arrived);
+        if n % 7 == 0 {
+            bench.insert_at(n, arrived);
+        }
+        let stats = bench.playout.take_stats();
+        let places = [stats.units_played, stats.units_waiting, stats.units_late, stats.units_duplicate];
+        assert_eq!(stats.units_received, places.iter().sum::<u64>() + stats.units_overflowed, "{stats:?}");
+    }
+    let stats = bench.playout.take_stats();
+    assert!(stats.units_played > 0 && stats.units_late > 0 && stats.units_duplicate > 0, "{stats:?}");
+}
+
+#[test]
 fn a_lost_unit_keeps_the_timeline_and_is_counted() {
     let mut bench = Bench::new(20);
     bench.run(50, |n| n != 40);
@@ -167,6 +189,34 @@ fn a_path_that_becomes_longer_moves_the_timeline_once() {
     assert_eq!(stats.moves, 1);
     assert!(stats.units_late <= 3, "{}", stats.units_late);
     assert!(bench.units().contains(&280), "it plays again");
+}
+
+#[test]
+fn the_past_in_one_burst_does_not_move_the_timeline() {
+    let mut bench = Bench::new(20);
+    bench.run(50, |n| n < 80);
+    let arrived = bench.now;
+    (80..100).for_each(|n| bench.insert_at(n, arrived));
+    bench.run(50, |_| true);
+    let stats = bench.playout.take_stats();
+    assert_eq!((stats.moves, stats.concealment_events), (0, 1));
+    assert!(stats.units_late > 10, "{}", stats.units_late);
+}
+
+#[test]
+fn copies_of_what_was_played_are_not_played_again() {
+    for silent_periods in [3, 300] {
+        let mut bench = Bench::new(20);
+        bench.run(50, |_| true);
+        (0..silent_periods).for_each(|_| bench.fill());
+        let arrived = bench.now;
+        let heard = bench.out.len();
+        (80..100).for_each(|n| bench.insert_at(n, arrived));
+        (0..50).for_each(|_| bench.fill());
+        let stats = bench.playout.take_stats();
+        assert_eq!((stats.moves, stats.units_late), (0, 20));
+        assert!(bench.out[heard + 2880..].iter().all(|&sample| sample == 0.0), "after {silent_periods} periods");
+    }
 }
 
 #[test]
@@ -245,4 +295,37 @@ fn another_rate_is_converted_and_keeps_its_delay() {
     assert!((Duration::from_millis(10)..Duration::from_millis(35)).contains(&delay), "{delay:?}");
     let loudest = bench.out.iter().copied().fold(0.0, f32::max) * 32_768.0;
     assert!((90.0..110.0).contains(&loudest), "{loudest}");
+}
+
+#[test]
+fn after_absurd_times_the_stream_is_heard_again() {
+    for time in [i64::MIN, -(1 << 60), -1, 1 << 40, 1 << 60, i64::MAX] {
+        for arrived in [0, 999_000_000, u64::MAX] {
+            let mut bench = Bench::new(20);
+            bench.run(4, |_| true);
+            let unit = |time| Unit {
+                time: MediaTime(time),
+                frames: FRAMES as u32,
+                arrived: Instant::from_nanos(arrived),
+                payload: vec![0; FRAMES as usize * 2],
+            };
+            (0..10).for_each(|n| bench.playout.insert(unit(time.saturating_add(n * FRAMES))));
+            // Longer than it takes to cut the gap before them.
+            (0..150).for_each(|_| bench.fill());
+            bench.run(50, |_| true);
+            assert!(bench.units().contains(&(2 * 200)), "{time} {arrived}");
+        }
+    }
+}
+
+#[test]
+fn a_unit_that_is_not_what_it_says_is_refused() {
+    let mut bench = Bench::new(20);
+    let unit = Unit { time: MediaTime(0), frames: u32::MAX, arrived: at(1000), payload: vec![0; 480] };
+    bench.playout.insert(unit.clone());
+    bench.playout.insert(Unit { frames: 0, payload: Vec::new(), ..unit });
+    assert_eq!(std::iter::from_fn(|| bench.playout.reclaim()).count(), 2);
+    bench.fill();
+    let stats = bench.playout.take_stats();
+    assert_eq!((stats.units_refused, stats.buffered), (2, Duration::ZERO));
 }

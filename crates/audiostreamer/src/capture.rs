@@ -1,0 +1,120 @@
+//! From the capture callback to the send thread.
+//!
+//! **The creed of the callback: [`Tap::handle`] never allocates, frees, locks, logs or waits.**
+//! It copies the block into a ring that was sized when the device was opened, and wakes the send
+//! thread (one futex call at the most). When the ring is full, because the send thread has not
+//! run for 200 ms, the newest block is dropped and counted, and the timeline says so.
+
+use std::thread::Thread;
+use std::time::Duration;
+
+use audiostreamer_core::{Instant, frames_in};
+use rtrb::{Consumer, Producer, RingBuffer};
+
+use crate::device::Shape;
+
+/// What the ring holds at the most.
+const RING: Duration = Duration::from_millis(200);
+
+/// Blocks in the ring: at 24 frames each (the smallest crumbs that PulseAudio gives) and 48 kHz
+/// they are 0.5 s.
+const BLOCKS: usize = 1024;
+
+/// One callback's worth of captured frames.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Block {
+    /// Its length; a callback may bring any number.
+    pub frames: usize,
+    /// Frames that were dropped before this block because the ring was full.
+    pub lost_frames: u64,
+    /// When its first frame was heard by the card.
+    pub captured: Instant,
+}
+
+/// The callback's end.
+pub struct Tap {
+    channels: usize,
+    samples: Producer<f32>,
+    blocks: Producer<Block>,
+    lost_frames: u64,
+    wake: Thread,
+}
+
+/// The send thread's end.
+pub struct Captured {
+    /// Of the device that the blocks come from.
+    pub shape: Shape,
+    samples: Consumer<f32>,
+    blocks: Consumer<Block>,
+    block: Vec<f32>,
+}
+
+/// Both ends for a device of that shape; each block wakes the thread.
+pub fn tap(shape: Shape, wake: Thread) -> (Tap, Captured) {
+    let channels = usize::from(shape.channels);
+    let frames = (frames_in(RING, shape.rate) as usize).max(2 * shape.period);
+    let (samples_in, samples) = RingBuffer::new(frames * channels);
+    let (blocks_in, blocks) = RingBuffer::new(BLOCKS);
+    let tap = Tap { channels, samples: samples_in, blocks: blocks_in, lost_frames: 0, wake };
+    (tap, Captured { shape, samples, blocks, block: Vec::with_capacity(frames * channels) })
+}
+
+impl Tap {
+    /// Takes a block of interleaved samples whose first was heard `age` before `now`.
+    pub fn handle(&mut self, now: Instant, age: Duration, samples: &[f32]) {
+        let frames = samples.len() / self.channels;
+        let whole = &samples[..frames * self.channels];
+        if self.blocks.is_full() || self.samples.push_entire_slice(whole).is_err() {
+            self.lost_frames += frames as u64;
+        } else {
+            let block = Block { frames, lost_frames: self.lost_frames, captured: now - age };
+            let _ = self.blocks.push(block); // there is room
+            self.lost_frames = 0;
+        }
+        self.wake.unpark();
+    }
+}
+
+impl Captured {
+    /// The next block with its samples, interleaved.
+    pub fn next_block(&mut self) -> Option<(Block, &[f32])> {
+        let block = self.blocks.pop().ok()?;
+        self.block.resize(block.frames * usize::from(self.shape.channels), 0.0);
+        // The samples are pushed before their block, so they are here.
+        self.samples.pop_entire_slice(&mut self.block).ok()?;
+        Some((block, &self.block))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHAPE: Shape = Shape { rate: 48_000, channels: 2, period: 128 };
+
+    fn at(millis: u64) -> Instant {
+        Instant::from_nanos(millis * 1_000_000)
+    }
+
+    #[test]
+    fn blocks_come_out_as_they_went_in() {
+        let (mut tap, mut captured) = tap(SHAPE, std::thread::current());
+        tap.handle(at(10), Duration::from_millis(3), &[0.1, 0.2, 0.3, 0.4]);
+        let (block, samples) = captured.next_block().unwrap();
+        assert_eq!(block, Block { frames: 2, lost_frames: 0, captured: at(7) });
+        assert_eq!(samples, [0.1, 0.2, 0.3, 0.4]);
+        assert!(captured.next_block().is_none());
+    }
+
+    #[test]
+    fn a_full_ring_drops_the_newest_and_says_how_much() {
+        let (mut tap, mut captured) = tap(SHAPE, std::thread::current());
+        for _ in 0..12 {
+            tap.handle(at(0), Duration::ZERO, &[0.0; 2 * 960]);
+        }
+        let kept = std::iter::from_fn(|| captured.next_block().map(drop)).count();
+        assert_eq!(kept, 10, "200 ms");
+        tap.handle(at(0), Duration::ZERO, &[0.0; 2 * 960]);
+        assert_eq!(captured.next_block().unwrap().0.lost_frames, 2 * 960);
+    }
+}

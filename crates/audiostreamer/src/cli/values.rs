@@ -1,0 +1,144 @@
+//! How values are written on the command line.
+
+use std::time::Duration;
+
+/// A duration with its unit: `20ms`, `2.5ms`, `1s`, `500us`.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    let (number, unit) = split_number(text);
+    let scale = match unit {
+        "us" | "µs" => 1e-6,
+        "ms" => 1e-3,
+        "s" => 1.0,
+        _ => return Err("a number with its unit, like 20ms, 2.5ms or 1s".into()),
+    };
+    match number.parse::<f64>() {
+        Ok(value) if (0.0..=3600.0).contains(&(value * scale)) => Ok(Duration::from_secs_f64(value * scale)),
+        _ => Err("a number with its unit, like 20ms, 2.5ms or 1s".into()),
+    }
+}
+
+/// A playout delay: at most 2 s, which is what the buffer holds at the smallest packets.
+pub fn latency(text: &str) -> Result<Duration, String> {
+    let latency = duration(text)?;
+    if latency > Duration::from_secs(2) {
+        return Err("at most 2s".into());
+    }
+    Ok(latency)
+}
+
+/// The length of a frame: 1 to 20 ms.
+pub fn frame(text: &str) -> Result<Duration, String> {
+    let frame = duration(text)?;
+    if !(Duration::from_millis(1)..=Duration::from_millis(20)).contains(&frame) {
+        return Err("1ms to 20ms; Opus knows 2.5ms, 5ms, 10ms and 20ms".into());
+    }
+    Ok(frame)
+}
+
+/// Bits per second: `96k`, `128000`, `0.5M`.
+pub fn bitrate(text: &str) -> Result<u32, String> {
+    let (number, unit) = split_number(text);
+    let scale = match unit {
+        "" => 1.0,
+        "k" | "K" => 1e3,
+        "m" | "M" => 1e6,
+        _ => return Err("bits per second, like 96k".into()),
+    };
+    match number.parse::<f64>() {
+        Ok(value) if (6e3..=510e3).contains(&(value * scale)) => Ok((value * scale) as u32),
+        _ => Err("6k to 510k bits per second, like 96k".into()),
+    }
+}
+
+/// Where a server is: `HOST`, `HOST:PORT`, `[IPv6]:PORT` or a bare IPv6 address.
+pub fn host_port(text: &str, default_port: u16) -> Result<(String, u16), String> {
+    let port = |text: &str| text.parse().ok().filter(|&port: &u16| port != 0).ok_or_else(|| format!("no port: {text}"));
+    let (host, port) = if let Some((host, rest)) = text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        match rest.strip_prefix(':') {
+            Some(number) => (host, port(number)?),
+            None if rest.is_empty() => (host, default_port),
+            None => return Err("an IPv6 address with a port is written [::1]:5004".into()),
+        }
+    } else {
+        match text.split_once(':') {
+            Some((_, rest)) if rest.contains(':') => (text, default_port),
+            Some((host, number)) => (host, port(number)?),
+            None => (text, default_port),
+        }
+    };
+    if host.is_empty() {
+        return Err("a host name or address, like studio.local or 192.168.1.20".into());
+    }
+    Ok((host.to_owned(), port))
+}
+
+/// Where to listen: `ADDR:PORT`, `ADDR`, `PORT` or `:PORT`.
+pub fn listen(text: &str, default_port: u16) -> Result<std::net::SocketAddr, String> {
+    let any = std::net::Ipv6Addr::UNSPECIFIED;
+    if let Ok(port) = text.strip_prefix(':').unwrap_or(text).parse::<u16>() {
+        return Ok((any, port).into());
+    }
+    if let Ok(address) = text.parse() {
+        return Ok(address);
+    }
+    match text.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>() {
+        Ok(address) => Ok((address, default_port).into()),
+        Err(_) => Err("ADDR:PORT, like 0.0.0.0:5004 or [::]:5004, or a PORT alone".into()),
+    }
+}
+
+fn split_number(text: &str) -> (&str, &str) {
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    text.split_at(end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_units() {
+        assert_eq!(duration("20ms"), Ok(Duration::from_millis(20)));
+        assert_eq!(duration("2.5ms"), Ok(Duration::from_micros(2500)));
+        assert_eq!(duration("1s"), Ok(Duration::from_secs(1)));
+        for bad in ["20", "ms", "-1ms", "1 h", "", "1e9s", "NaNs"] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
+        assert!(latency("3s").is_err());
+        assert!(frame("50ms").is_err());
+    }
+
+    #[test]
+    fn bitrates_may_be_short() {
+        assert_eq!(bitrate("96k"), Ok(96_000));
+        assert_eq!(bitrate("128000"), Ok(128_000));
+        for bad in ["5k", "1M", "96kb", "k"] {
+            assert!(bitrate(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn hosts_are_names_or_addresses_with_or_without_port() {
+        let parsed = |text| host_port(text, 5004).unwrap();
+        assert_eq!(parsed("studio"), ("studio".into(), 5004));
+        assert_eq!(parsed("studio:6000"), ("studio".into(), 6000));
+        assert_eq!(parsed("192.168.1.20:1"), ("192.168.1.20".into(), 1));
+        assert_eq!(parsed("::1"), ("::1".into(), 5004));
+        assert_eq!(parsed("[::1]"), ("::1".into(), 5004));
+        assert_eq!(parsed("[::1]:6000"), ("::1".into(), 6000));
+        for bad in ["", ":5004", "studio:", "studio:0", "studio:70000", "[::1]6000"] {
+            assert!(host_port(bad, 5004).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn listening_takes_an_address_a_port_or_both() {
+        let parsed = |text| listen(text, 5004).map(|address| address.to_string());
+        assert_eq!(parsed("6000"), Ok("[::]:6000".into()));
+        assert_eq!(parsed(":6000"), Ok("[::]:6000".into()));
+        assert_eq!(parsed("127.0.0.1"), Ok("127.0.0.1:5004".into()));
+        assert_eq!(parsed("127.0.0.1:0"), Ok("127.0.0.1:0".into()));
+        assert_eq!(parsed("[::1]:6000"), Ok("[::1]:6000".into()));
+        assert!(parsed("studio").is_err());
+    }
+}

@@ -1,0 +1,364 @@
+//! The send thread: captured blocks in, packets out.
+
+use std::sync::mpsc::Receiver;
+use std::time::Duration;
+
+use audiostreamer_core::rtcp::Outgoing;
+use audiostreamer_core::{Instant, Packetizer, Sender, sender};
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::status::{State, Status};
+use super::{Config, WireFormat, packetizer_config, sender_config};
+use crate::capture::Captured;
+use crate::clock;
+use crate::device::{Notice, priority};
+use crate::error::Error;
+use crate::link::{Link, LinkEvent, Sent, Transport};
+use crate::report::{Event, Report};
+
+/// What the send thread is told, besides captured blocks.
+pub enum SendEvent {
+    /// A device was opened: from now on blocks come from here.
+    Captured(Captured),
+    Source(Notice),
+    Link(LinkEvent),
+    /// Say good-bye and end.
+    Finish,
+}
+
+/// What the send thread says to the runtime.
+pub enum FromSend {
+    /// There is somebody who hears, as far as can be known.
+    Ready,
+    /// The source has come to its end, or there is no going on.
+    Ended(Result<(), Error>),
+}
+
+/// What was sent in all.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Counted {
+    /// From the first packet to the last.
+    pub duration: Duration,
+    /// Of the last stream; a source that changed its shape began a new one.
+    pub stats: sender::Stats,
+    /// Packets that the socket had no room for.
+    pub packets_dropped: u64,
+    /// Captured frames that were lost before they could be sent.
+    pub frames_lost: u64,
+}
+
+/// How often a status is reported.
+const STATUS_INTERVAL: Duration = Duration::from_millis(100);
+
+/// No word from a server that was heard before, for so long, is worth a message.
+const SILENT: Duration = Duration::from_secs(5);
+
+/// Runs until it is told to finish.
+pub fn run(
+    config: &Config,
+    inbox: &Receiver<SendEvent>,
+    report: impl Fn(Report),
+    tell: &UnboundedSender<FromSend>,
+) -> Counted {
+    if !priority::raise_for_audio() {
+        report(Report::Event(Event::NoRealTime));
+    }
+    let mut thread = SendThread::new(config, report, tell);
+    loop {
+        match thread.turn(inbox) {
+            Ok(Turn::Again) => std::thread::park_timeout(STATUS_INTERVAL),
+            Ok(Turn::Finished) => break,
+            Ok(Turn::Ended) => drop(tell.send(FromSend::Ended(Ok(())))),
+            Err(error) => drop(tell.send(FromSend::Ended(Err(error)))),
+        }
+    }
+    thread.say_goodbye();
+    thread.counted()
+}
+
+enum Turn {
+    Again,
+    /// The source has ended; the word to finish will come.
+    Ended,
+    Finished,
+}
+
+struct SendThread<'a, R> {
+    config: &'a Config,
+    report: R,
+    tell: &'a UnboundedSender<FromSend>,
+    captured: Option<Captured>,
+    stream: Option<Stream>,
+    link: Option<Link>,
+    /// Why there is no link, as last reported: the same reason is reported once.
+    down: Option<String>,
+    /// When the link came up, and when the server was last heard over it.
+    up_since: Option<Instant>,
+    heard: Option<Instant>,
+    packet: Vec<u8>,
+    packets_dropped: u64,
+    frames_lost: u64,
+    send_delay: Duration,
+    next_status: Instant,
+    started: Option<Instant>,
+    last_sent: Instant,
+}
+
+/// What belongs to one format: a source that comes back with another shape gets a new one.
+struct Stream {
+    packetizer: Packetizer,
+    sender: Sender,
+    description: String,
+    delay: Duration,
+}
+
+impl<'a, R: Fn(Report)> SendThread<'a, R> {
+    fn new(config: &'a Config, report: R, tell: &'a UnboundedSender<FromSend>) -> Self {
+        Self {
+            config,
+            report,
+            tell,
+            captured: None,
+            stream: None,
+            link: None,
+            down: None,
+            up_since: None,
+            heard: None,
+            packet: Vec::new(),
+            packets_dropped: 0,
+            frames_lost: 0,
+            send_delay: Duration::ZERO,
+            next_status: clock::now(),
+            started: None,
+            last_sent: clock::now(),
+        }
+    }
+
+    /// Does everything that there is to do now.
+    fn turn(&mut self, inbox: &Receiver<SendEvent>) -> Result<Turn, Error> {
+        let mut turn = Turn::Again;
+        while let Ok(event) = inbox.try_recv() {
+            match event {
+                SendEvent::Captured(captured) => self.open(captured)?,
+                SendEvent::Source(notice) => {
+                    if let Turn::Ended = self.handle_notice(notice)? {
+                        turn = Turn::Ended;
+                    }
+                }
+                SendEvent::Link(event) => self.handle_link(event)?,
+                SendEvent::Finish => {
+                    self.send_captured()?;
+                    return Ok(Turn::Finished);
+                }
+            }
+        }
+        self.send_captured()?;
+        self.report_status();
+        Ok(turn)
+    }
+
+    fn open(&mut self, captured: Captured) -> Result<(), Error> {
+        let packetizer_config = packetizer_config(&self.config.media, &captured.shape);
+        let format = packetizer_config.format;
+        let mut packetizer = Packetizer::new(packetizer_config)?;
+        let frame = audiostreamer_core::duration_of(packetizer_config.frames as u64, format.rate);
+        let delay = frame + packetizer.delay();
+        let sender = Sender::new(sender_config(&self.config.media, format)?);
+        let description = format!("{format}, frames of {} ms", frame.as_micros() as f64 / 1e3);
+        if let Some(old) = &mut self.stream {
+            old.sender.finish(); // the server need not wait for it to fall silent
+            self.transmit();
+        }
+        self.stream = Some(Stream { packetizer, sender, description, delay });
+        self.captured = Some(captured);
+        Ok(())
+    }
+
+    fn handle_notice(&mut self, notice: Notice) -> Result<Turn, Error> {
+        match notice {
+            Notice::Opened { name, shape } => (self.report)(Report::Event(Event::Capturing { name, shape })),
+            Notice::Lost { name, why } => (self.report)(Report::Event(Event::DeviceLost { name, why })),
+            Notice::Gap(gap) => (self.report)(Report::Event(Event::Gap(gap))),
+            Notice::Ended => return Ok(Turn::Ended),
+            Notice::Failed(error) => return Err(error.into()),
+        }
+        Ok(Turn::Again)
+    }
+
+    fn handle_link(&mut self, event: LinkEvent) -> Result<(), Error> {
+        let now = clock::now();
+        match event {
+            LinkEvent::Up(link) => {
+                self.link = Some(link);
+                self.up_since = Some(now);
+                self.heard = None;
+                // What was captured while there was no link is the past.
+                self.discard_captured();
+                self.say_hello();
+            }
+            LinkEvent::Down(why) => {
+                self.link = None;
+                if self.config.no_wait {
+                    return Err(Error::Network { peer: self.peer(), why });
+                }
+                if self.down.as_ref() != Some(&why) {
+                    (self.report)(Report::Event(Event::Waiting { peer: self.peer(), why: why.clone() }));
+                    self.down = Some(why);
+                }
+            }
+            LinkEvent::Packet(bytes) => {
+                if let Some(stream) = &mut self.stream {
+                    stream.sender.handle_packet(now, &bytes);
+                }
+                self.handle_sender_events(now);
+                let _ = self.tell.send(FromSend::Ready);
+            }
+        }
+        Ok(())
+    }
+
+    fn handle_sender_events(&mut self, now: Instant) {
+        match self.stream.as_mut().and_then(|stream| stream.sender.poll_event()) {
+            Some(sender::Event::Heard) => {
+                self.heard = Some(now);
+                self.report_streaming();
+            }
+            Some(sender::Event::Ended) => (self.report)(Report::Event(Event::ServerEnded { peer: self.peer() })),
+            None => {}
+        }
+    }
+
+    /// Says once for each link that sound gets through, as far as can be known.
+    fn report_streaming(&mut self) {
+        if let Some(stream) = &self.stream
+            && self.up_since.take().is_some()
+        {
+            self.down = None;
+            let (transport, format) = (self.config.transport, stream.description.clone());
+            (self.report)(Report::Event(Event::Streaming { peer: self.peer(), transport, format }));
+        }
+    }
+
+    fn send_captured(&mut self) -> Result<(), Error> {
+        while let Some((block, samples)) = self.captured.as_mut().and_then(Captured::next_block) {
+            let Some(stream) = &mut self.stream else { break };
+            self.frames_lost += block.lost_frames;
+            stream.packetizer.skip(block.lost_frames);
+            stream.packetizer.push(block.captured, samples);
+            self.send_frames()?;
+        }
+        Ok(())
+    }
+
+    fn send_frames(&mut self) -> Result<(), Error> {
+        let Some(stream) = &mut self.stream else { return Ok(()) };
+        while let Some(frame) = stream.packetizer.poll()? {
+            if self.link.is_none() {
+                continue; // nobody to send to: media time runs on
+            }
+            let now = clock::now();
+            stream.sender.handle_frame(now, &frame);
+            self.send_delay = now - frame.captured;
+            self.started.get_or_insert(now);
+            self.last_sent = now;
+            while stream.sender.poll_transmit(now, &mut self.packet) {
+                send(&mut self.link, &self.packet, &mut self.packets_dropped);
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks over UDP whether anybody is there, before a source that can wait is started: an empty
+    /// report, which our server answers with its own. Bare PCM has no such question.
+    fn say_hello(&mut self) {
+        let Config { media, transport, .. } = self.config;
+        match (&media.wire, transport) {
+            (WireFormat::Rtp { .. }, Transport::Udp) if self.stream.is_none() => {
+                let cname = crate::random::cname();
+                let ssrc = crate::random::u64() as u32;
+                Outgoing { ssrc, cname: &cname, sender: None, report: None, bye: false }.write(&mut self.packet);
+                send(&mut self.link, &self.packet, &mut self.packets_dropped);
+            }
+            _ => drop(self.tell.send(FromSend::Ready)),
+        }
+    }
+
+    /// Takes captured blocks without sending them; media time runs on.
+    fn discard_captured(&mut self) {
+        while let Some((block, _)) = self.captured.as_mut().and_then(Captured::next_block) {
+            if let Some(stream) = &mut self.stream {
+                stream.packetizer.skip(block.lost_frames + block.frames as u64);
+            }
+        }
+    }
+
+    fn transmit(&mut self) {
+        let Some(stream) = &mut self.stream else { return };
+        while stream.sender.poll_transmit(clock::now(), &mut self.packet) {
+            send(&mut self.link, &self.packet, &mut self.packets_dropped);
+        }
+    }
+
+    fn say_goodbye(&mut self) {
+        if let Some(stream) = &mut self.stream {
+            stream.sender.finish();
+        }
+        self.transmit();
+    }
+
+    fn report_status(&mut self) {
+        let now = clock::now();
+        if now < self.next_status {
+            return;
+        }
+        self.next_status = now + STATUS_INTERVAL;
+        if self.up_since.is_some_and(|since| now - since > UNREFUSED) {
+            // Receivers that never report are receivers too.
+            let _ = self.tell.send(FromSend::Ready);
+            self.report_streaming();
+        }
+        if self.heard.is_some_and(|heard| now - heard > SILENT) {
+            self.heard = None;
+            (self.report)(Report::Event(Event::ServerSilent { peer: self.peer(), silent: SILENT }));
+        }
+        let Some(stream) = &mut self.stream else { return };
+        let state = match (&self.link, self.heard) {
+            (None, _) => State::Waiting,
+            (Some(_), None) => State::Sending,
+            (Some(_), Some(_)) => State::Heard,
+        };
+        (self.report)(Report::Client(Status {
+            state,
+            peak: stream.packetizer.take_peak(),
+            stats: stream.sender.stats(),
+            packets_dropped: self.packets_dropped,
+            // The frame's own length is in `send_delay`; what the codec holds back is not.
+            send_delay: self.send_delay.max(stream.delay),
+        }));
+    }
+
+    fn peer(&self) -> String {
+        crate::report::host_port(&self.config.host, self.config.port)
+    }
+
+    fn counted(&self) -> Counted {
+        Counted {
+            duration: self.started.map_or(Duration::ZERO, |started| self.last_sent - started),
+            stats: self.stream.as_ref().map(|stream| stream.sender.stats()).unwrap_or_default(),
+            packets_dropped: self.packets_dropped,
+            frames_lost: self.frames_lost,
+        }
+    }
+}
+
+/// A link that has not been refused for so long counts as streaming even if nothing comes back.
+const UNREFUSED: Duration = Duration::from_millis(500);
+
+fn send(link: &mut Option<Link>, packet: &[u8], dropped: &mut u64) {
+    match link.as_mut().map(|link| link.send(packet)) {
+        Some(Ok(Sent::Sent)) => {}
+        Some(Ok(Sent::Dropped)) => *dropped += 1,
+        // The reading side is told of the same and says why.
+        Some(Err(_)) | None => *link = None,
+    }
+}

@@ -1,0 +1,167 @@
+//! One leg of the demo: a server and a client in this process, over loopback.
+
+use std::io::{IsTerminal, Write};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use audiostreamer_core::Codec;
+use audiostreamer_core::codec::opus;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::sync::oneshot;
+
+use crate::device::{SinkSpec, SourceSpec, Wanted};
+use crate::error::Error;
+use crate::link::Transport;
+use crate::report::{Event, Report};
+use crate::{client, server};
+
+/// What goes where.
+pub struct Leg {
+    pub source: SourceSpec,
+    pub sink: SinkSpec,
+    /// For a source without an end.
+    pub length: Option<Duration>,
+}
+
+/// What was seen on the way.
+#[derive(Default)]
+pub struct Measured {
+    client: Option<client::Status>,
+    server: Option<server::StreamStatus>,
+    output_delay: Duration,
+    /// The loudest sample that was sent.
+    pub peak: f32,
+}
+
+/// As the server's default.
+const LATENCY: Duration = Duration::from_millis(20);
+
+/// What the last packet needs from the socket to the end of the sink.
+const DRAIN: Duration = Duration::from_millis(300);
+
+impl Leg {
+    /// Runs it to its end.
+    pub async fn run(self) -> Result<Measured, Error> {
+        let (reports, mut inbox) = unbounded_channel();
+        let report = move |report: Report| drop(reports.send(report));
+        let (stop, stopped) = oneshot::channel::<()>();
+        let server = server::run(server_config(self.sink), report.clone(), async { drop(stopped.await) });
+        tokio::pin!(server);
+        let address = tokio::select! {
+            result = &mut server => return result.map(|_| Measured::default()),
+            address = listening(&mut inbox) => address,
+        };
+        let length = self.length;
+        let enough = async move {
+            match length {
+                Some(length) => tokio::time::sleep(length).await,
+                None => std::future::pending().await,
+            }
+        };
+        let client = client::run(client_config(address, self.source), report, enough);
+        let mut measured = Measured::default();
+        {
+            let watch = watch(&mut inbox, &mut measured);
+            tokio::select! {
+                result = &mut server => return result.map(|_| measured),
+                result = client => drop(result?),
+                () = watch => {}
+            }
+        }
+        tokio::select! {
+            result = &mut server => return result.map(|_| measured),
+            () = tokio::time::sleep(DRAIN) => {}
+        }
+        let _ = stop.send(());
+        server.await.map(|_| measured)
+    }
+}
+
+impl Measured {
+    /// Where the time goes, from the card to the card, as far as each can be measured.
+    pub fn stages(&self) -> Vec<(&'static str, Duration)> {
+        let mut stages = Vec::new();
+        if let Some(client) = &self.client {
+            stages.push(("capture, full frame, codec look-ahead", client.send_delay));
+            if let Some(trip) = client.stats.round_trip_time {
+                stages.push(("network (half the round trip)", trip / 2));
+            }
+        }
+        if let Some(server) = &self.server {
+            stages.push(("jitter buffer (mean)", server.playout.mean_delay()));
+        }
+        stages.push(("playback", self.output_delay));
+        stages
+    }
+
+    pub fn packets(&self) -> u64 {
+        self.client.as_ref().map_or(0, |client| client.stats.packets_sent)
+    }
+
+    pub fn packets_lost(&self) -> u64 {
+        self.server.as_ref().map_or(0, |server| server.received.packets_lost)
+    }
+}
+
+async fn listening(inbox: &mut UnboundedReceiver<Report>) -> SocketAddr {
+    loop {
+        match inbox.recv().await {
+            Some(Report::Event(Event::Listening { address, .. })) => return address,
+            Some(_) => {}
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// Keeps the latest of both ends and shows that something goes on; never ends by itself.
+async fn watch(inbox: &mut UnboundedReceiver<Report>, measured: &mut Measured) {
+    let terminal = std::io::stderr().is_terminal();
+    while let Some(report) = inbox.recv().await {
+        match report {
+            Report::Client(status) => {
+                measured.peak = measured.peak.max(status.peak);
+                if terminal {
+                    let _ = write!(std::io::stderr(), "\r\x1b[K   {status}");
+                }
+                measured.client = Some(status);
+            }
+            Report::Server(mut status) => {
+                measured.output_delay = status.levels.map_or(measured.output_delay, |levels| levels.output_delay);
+                measured.server = status.streams.pop().or(measured.server.take());
+            }
+            Report::Event(event) => show(&event, terminal),
+        }
+    }
+    std::future::pending().await
+}
+
+fn show(event: &Event, terminal: bool) {
+    let clear = if terminal { "\r\x1b[K" } else { "" };
+    let _ = writeln!(std::io::stderr(), "{clear}   {event}");
+}
+
+fn server_config(sink: SinkSpec) -> server::Config {
+    server::Config {
+        listen: (Ipv4Addr::LOCALHOST, 0).into(),
+        udp: true,
+        tcp: false,
+        sink,
+        wanted: Wanted::default(),
+        latency: LATENCY,
+        clients_max: 1,
+        wire: server::WireFormat::Rtp(Box::default()),
+    }
+}
+
+fn client_config(server: SocketAddr, source: SourceSpec) -> client::Config {
+    let wire = client::WireFormat::Rtp { codec: Codec::Opus, types: Box::default(), fixed: None };
+    client::Config {
+        host: server.ip().to_string(),
+        port: server.port(),
+        transport: Transport::Udp,
+        source,
+        wanted: Wanted::default(),
+        media: client::Media { wire, frame: None, opus: opus::Settings::default() },
+        no_wait: true,
+    }
+}

@@ -1,0 +1,3 @@
+pub fn raise_for_audio() -> bool {
+    true
+}

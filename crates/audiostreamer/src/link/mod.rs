@@ -1,0 +1,82 @@
+//! Bytes to and from one peer, over UDP or TCP.
+
+mod connect;
+pub mod tcp;
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use tokio::net::UdpSocket;
+
+pub use connect::{LinkEvent, Target, keep_connected};
+pub use tcp::TcpWriter;
+
+/// The port that everything listens on when none is given; RFC 3551 names it for RTP.
+pub const DEFAULT_PORT: u16 = 5004;
+
+/// The transport of a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// Datagrams: nothing waits for a lost one.
+    Udp,
+    /// One connection: gets through more firewalls, and stalls when a packet is lost.
+    Tcp,
+}
+
+impl fmt::Display for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Transport::Udp => "udp",
+            Transport::Tcp => "tcp",
+        })
+    }
+}
+
+/// The sending half of a connection to one peer. Sending never waits.
+#[expect(missing_docs, reason = "the variants say what their fields are")]
+pub enum Link {
+    /// One peer of a socket that others may share.
+    Udp { socket: Arc<UdpSocket>, peer: SocketAddr },
+    /// A connection of its own.
+    Tcp(TcpWriter),
+}
+
+/// A link that several streams send over; never held for longer than one packet.
+pub type SharedLink = Arc<Mutex<Link>>;
+
+/// Makes a link one that can be shared.
+pub fn shared(link: Link) -> SharedLink {
+    Arc::new(Mutex::new(link))
+}
+
+/// What became of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sent {
+    /// The socket has taken it.
+    Sent,
+    /// The socket had no room: older packets are still on their way.
+    Dropped,
+}
+
+impl Link {
+    /// Hands one packet to the socket, or drops it where that would mean waiting.
+    ///
+    /// An error says that the peer is not there (any more).
+    pub fn send(&mut self, packet: &[u8]) -> io::Result<Sent> {
+        match self {
+            Link::Udp { socket, peer } => match socket.try_send_to(packet, *peer) {
+                Ok(_) => Ok(Sent::Sent),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Sent::Dropped),
+                Err(error) => Err(error),
+            },
+            Link::Tcp(writer) => writer.send(packet),
+        }
+    }
+}
+
+/// An address as people write it: IPv4 seen through a dual-stack socket is IPv4.
+pub fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}

@@ -1,0 +1,167 @@
+//! What the client and the server tell whoever runs them: events as they happen, and a status
+//! several times a second. Each has its text as `Display`.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use audiostreamer_core::Format;
+
+use crate::device::{Gap, Shape};
+use crate::link::Transport;
+use crate::{client, server};
+
+/// One thing told.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Report {
+    /// Something happened.
+    Event(Event),
+    /// How the client stands.
+    Client(client::Status),
+    /// How the server stands.
+    Server(server::Status),
+}
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq)]
+#[expect(missing_docs, reason = "the fields are what the message names")]
+pub enum Event {
+    /// The server is ready.
+    Listening { address: SocketAddr, transports: &'static str },
+    /// The sink is open (again).
+    Playing { name: String, shape: Shape },
+    /// The source is open (again).
+    Capturing { name: String, shape: Shape },
+    /// The source or sink is gone; it is tried again until it is back.
+    DeviceLost { name: String, why: String },
+    /// Some of the sound is missing on our own side.
+    Gap(Gap),
+    /// The system grants no real-time priority; sound may stutter when the machine is busy.
+    NoRealTime,
+    /// The client has no server yet, or no longer.
+    Waiting { peer: String, why: String },
+    /// Sound gets through, as far as can be known.
+    Streaming { peer: String, transport: Transport, format: String },
+    /// The server has said that it ends.
+    ServerEnded { peer: String },
+    /// A server that was heard before says nothing any more.
+    ServerSilent { peer: String, silent: Duration },
+    /// A new stream has proved to be one, and plays.
+    ClientStarted { peer: SocketAddr, transport: Transport, format: Format },
+    /// A stream plays no longer.
+    ClientEnded { peer: SocketAddr, why: &'static str },
+    /// As many streams as may play do so already.
+    ClientRefused { peer: SocketAddr, limit: usize },
+    /// Summaries.
+    Sent(client::Counted),
+    /// The summary of a server.
+    Played(server::Counted),
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Event::Listening { address, transports } => write!(f, "listening on {address} ({transports})"),
+            Event::Playing { name, shape } => write!(f, "playing on {name}, {shape}"),
+            Event::Capturing { name, shape } => write!(f, "capturing from {name}, {shape}"),
+            Event::DeviceLost { name, why } => write!(f, "{name} is gone: {why}; trying to open it again"),
+            Event::Gap(gap) => gap.fmt(f),
+            Event::NoRealTime => {
+                f.write_str("no real-time priority (see `ulimit -r`); sound may stutter when the machine is busy")
+            }
+            Event::Waiting { peer, why } => write!(f, "waiting for {peer}: {why}"),
+            Event::Streaming { peer, transport, format } => write!(f, "streaming to {peer} over {transport}: {format}"),
+            Event::ServerEnded { peer } => write!(f, "the server at {peer} has ended; waiting for it to come back"),
+            Event::ServerSilent { peer, silent } => {
+                write!(f, "no answer from {peer} for {} s; still sending", silent.as_secs())
+            }
+            Event::ClientStarted { peer, transport, format } => write!(f, "client {peer}: {format}, over {transport}"),
+            Event::ClientEnded { peer, why } => write!(f, "client {peer} {why}"),
+            Event::ClientRefused { peer, limit } => {
+                write!(f, "client {peer} is not played: {limit} play already (--max-clients)")
+            }
+            Event::Sent(counted) => sent(counted, f),
+            Event::Played(counted) => played(counted, f),
+        }
+    }
+}
+
+fn sent(counted: &client::Counted, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let client::Counted { duration, stats, packets_dropped, frames_lost } = counted;
+    write!(f, "sent {:.1} s in {} packets", duration.as_secs_f64(), stats.packets_sent)?;
+    write!(f, ", {} lost on the way", stats.packets_lost)?;
+    if *packets_dropped > 0 {
+        write!(f, ", {packets_dropped} not sent because the connection was too slow")?;
+    }
+    if *frames_lost > 0 {
+        write!(f, ", {frames_lost} frames lost before they could be sent")?;
+    }
+    Ok(())
+}
+
+fn played(counted: &server::Counted, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let server::Counted { duration, clients, packets_received, packets_lost, packets_refused, concealed } = counted;
+    let plural = if *clients == 1 { "" } else { "s" };
+    write!(f, "played {:.1} s from {clients} client{plural}", duration.as_secs_f64())?;
+    write!(f, ", {packets_received} packets, {packets_lost} lost, {packets_refused} refused")?;
+    write!(f, ", {} concealed", Milliseconds(*concealed))
+}
+
+impl fmt::Display for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Shape { rate, channels, period } = self;
+        let plural = if *channels == 1 { "" } else { "s" };
+        write!(f, "{rate} Hz, {channels} channel{plural}, {period} frames")
+    }
+}
+
+/// A duration as `12.3 ms`.
+pub struct Milliseconds(pub Duration);
+
+impl fmt::Display for Milliseconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.1} ms", self.0.as_secs_f64() * 1e3)
+    }
+}
+
+/// A peak level, full scale 1.0, as a bar of 10 and a number: `[######....]  -21 dBFS`.
+pub struct Meter(pub f32);
+
+impl fmt::Display for Meter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let decibels = 20.0 * self.0.max(1e-6).log10();
+        // 6 dB a step: from -60 dBFS to full scale.
+        let filled = ((decibels + 60.0) / 6.0).ceil().clamp(0.0, 10.0) as usize;
+        write!(f, "[{}{}]", "#".repeat(filled), ".".repeat(10 - filled))?;
+        match self.0 > 1e-5 {
+            true => write!(f, " {decibels:4.0} dBFS"),
+            false => f.write_str("   silent "),
+        }
+    }
+}
+
+/// `host:port`, with brackets around an IPv6 address.
+pub fn host_port(host: &str, port: u16) -> String {
+    match host.contains(':') {
+        true => format!("[{host}]:{port}"),
+        false => format!("{host}:{port}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_meter_shows_what_is_heard() {
+        assert_eq!(Meter(1.0).to_string(), "[##########]    0 dBFS");
+        assert_eq!(Meter(0.25).to_string(), "[########..]  -12 dBFS");
+        assert_eq!(Meter(0.0).to_string(), "[..........]   silent ");
+    }
+
+    #[test]
+    fn an_ipv6_peer_is_bracketed() {
+        assert_eq!(host_port("::1", 5004), "[::1]:5004");
+        assert_eq!(host_port("studio.local", 5004), "studio.local:5004");
+    }
+}

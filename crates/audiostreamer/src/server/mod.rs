@@ -1,0 +1,449 @@
+//! The server: whatever arrives on one port, mixed into one sink.
+//!
+//! Two threads beside the runtime's: the sink's own, whose callback is the mixer, and nothing
+//! else. The runtime reads the sockets, turns packets into units and sends them to the callback;
+//! one loop owns all state.
+
+mod stats;
+mod stream;
+mod tcp;
+mod udp;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use audiostreamer_core::mixer::{Mixer, MixerHandle};
+use audiostreamer_core::packet::Packet;
+use audiostreamer_core::{Format, Instant, PayloadTypes};
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::clock;
+use crate::device::{self, Notice, Shape, SinkSpec, Wanted};
+use crate::error::Error;
+use crate::link::tcp::Framing;
+use crate::link::{SharedLink, Transport};
+use crate::report::{Event, Report};
+use stream::Stream;
+use tcp::{ConnectionEvent, Connections};
+use udp::UdpPort;
+
+pub use stats::{Counted, Status, StreamStatus};
+
+/// What a server does.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The address and port of both protocols; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Whether UDP is listened to.
+    pub udp: bool,
+    /// Whether TCP is listened to.
+    pub tcp: bool,
+    /// Where it is played.
+    pub sink: SinkSpec,
+    /// What the sink is asked for.
+    pub wanted: Wanted,
+    /// The playout delay of each stream: from a packet's arrival to its being asked for.
+    pub latency: Duration,
+    /// Streams that play at the same time; more are refused.
+    pub clients_max: usize,
+    /// RTP, or bare PCM.
+    pub wire: WireFormat,
+}
+
+/// What is expected on the wire.
+#[derive(Clone, Debug)]
+pub enum WireFormat {
+    /// RTP with these payload types.
+    Rtp(Box<PayloadTypes>),
+    /// Bare PCM of this format.
+    Raw(Format),
+}
+
+/// Streams that are known but do not play (yet): what is not proved to be a stream may not push
+/// out what is, and may not grow.
+const UNPROVED_MAX: usize = 16;
+
+/// A source that is not heard for so long has ended without saying so.
+const SILENT_MAX: Duration = Duration::from_secs(10);
+/// Bare PCM says nothing at its end, so that its end is silence.
+const SILENT_MAX_RAW: Duration = Duration::from_secs(2);
+
+/// Reports, statistics and timeouts are looked after so often.
+const TICK: Duration = Duration::from_millis(50);
+
+/// The most frames that playouts are made for at once; larger blocks are filled in pieces.
+const FRAMES_MAX: usize = 1024;
+
+/// Listens and plays until `shutdown` completes, telling `report` what happens.
+pub async fn run(
+    config: Config,
+    report: impl Fn(Report) + Send + Clone + 'static,
+    shutdown: impl Future<Output = ()>,
+) -> Result<Counted, Error> {
+    let (udp, mut connections, address) = listen(&config)?;
+    let (sink_events, mut from_sink) = unbounded_channel();
+    let sink = start_sink(&config, sink_events)?;
+    let mut server = Server::new(config, report);
+    server.say(Event::Listening { address, transports: server.transports() });
+
+    let mut tick = interval(TICK);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    tokio::pin!(shutdown);
+    let result = loop {
+        tokio::select! {
+            () = &mut shutdown => break Ok(()),
+            datagram = udp.receive() => server.handle_datagram(&udp, datagram),
+            event = connections.next() => server.handle_connection(&mut connections, event),
+            event = from_sink.recv() => match server.handle_sink(event) {
+                Ok(Playing::Goes) => {}
+                Ok(Playing::Ended) => break Ok(()),
+                Err(error) => break Err(error),
+            },
+            _ = tick.tick() => server.handle_tick(&mut connections),
+        }
+    };
+    server.say_goodbye();
+    drop(sink); // finishes a file
+    let counted = server.counted();
+    server.say(Event::Played(counted));
+    result.map(|()| counted)
+}
+
+fn listen(config: &Config) -> Result<(UdpPort, Connections, SocketAddr), Error> {
+    let udp = UdpPort::bind(config.udp.then_some(config.listen))?;
+    // Port 0 asks for a free one: the same for both.
+    let port = udp.address().map_or(config.listen.port(), |address| address.port());
+    let tcp = SocketAddr::new(config.listen.ip(), port);
+    let framing = match config.wire {
+        WireFormat::Rtp(_) => Framing::Rfc4571,
+        WireFormat::Raw(_) => Framing::None,
+    };
+    let connections = Connections::bind(config.tcp.then_some(tcp), framing)?;
+    let address = udp.address().or(connections.address()).unwrap_or(config.listen);
+    Ok((udp, connections, address))
+}
+
+enum SinkEvent {
+    Opened(MixerHandle, Shape),
+    Notice(Notice),
+}
+
+fn start_sink(config: &Config, events: UnboundedSender<SinkEvent>) -> Result<device::Running, Error> {
+    let clients_max = config.clients_max;
+    let opened = events.clone();
+    let make = move |shape: &Shape| -> device::Render {
+        let (handle, mut mixer) = Mixer::new(shape.rate, shape.channels, FRAMES_MAX, 2 * clients_max);
+        let _ = opened.send(SinkEvent::Opened(handle, *shape)); // a server that is gone plays nothing
+        Box::new(move |out, delay| mixer.fill(clock::now(), delay, out))
+    };
+    let notify = move |notice| drop(events.send(SinkEvent::Notice(notice)));
+    Ok(device::start_sink(&config.sink, config.wanted, make, notify)?)
+}
+
+enum Playing {
+    Goes,
+    /// Nobody takes what is played any more.
+    Ended,
+}
+
+/// Where packets come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Peer {
+    Udp(SocketAddr),
+    Tcp { connection: u64, address: SocketAddr },
+}
+
+impl Peer {
+    fn address(&self) -> SocketAddr {
+        match *self {
+            Peer::Udp(address) | Peer::Tcp { address, .. } => crate::link::canonical(address),
+        }
+    }
+
+    fn transport(&self) -> Transport {
+        match self {
+            Peer::Udp(_) => Transport::Udp,
+            Peer::Tcp { .. } => Transport::Tcp,
+        }
+    }
+}
+
+/// The card as the streams see it.
+pub(crate) struct Output {
+    pub mixer: MixerHandle,
+    pub shape: Shape,
+    pub latency: Duration,
+}
+
+struct Server<R> {
+    config: Config,
+    report: R,
+    /// Our own name in reports.
+    ssrc: u32,
+    cname: String,
+    output: Option<Output>,
+    streams: Vec<Stream>,
+    packets_refused: u64,
+    ended: Counted,
+    last_refused: Option<Peer>,
+    started: Instant,
+    packet: Vec<u8>,
+}
+
+impl<R: Fn(Report)> Server<R> {
+    fn new(config: Config, report: R) -> Self {
+        Self {
+            config,
+            report,
+            ssrc: crate::random::u64() as u32,
+            cname: crate::random::cname(),
+            output: None,
+            streams: Vec::new(),
+            packets_refused: 0,
+            ended: Counted::default(),
+            last_refused: None,
+            started: clock::now(),
+            packet: Vec::new(),
+        }
+    }
+
+    fn handle_datagram(&mut self, udp: &UdpPort, (length, address): (usize, SocketAddr)) {
+        let bytes = udp.datagram(length);
+        let peer = Peer::Udp(address);
+        let link = || udp.link(address);
+        match self.config.wire {
+            WireFormat::Raw(format) => {
+                if let Some(index) = self.raw_stream(peer, format) {
+                    self.streams[index].handle_raw_datagram(clock::now(), &bytes);
+                    self.play_outputs(index);
+                }
+            }
+            WireFormat::Rtp(_) => self.handle_packet(peer, &bytes, link),
+        }
+    }
+
+    fn handle_connection(&mut self, connections: &mut Connections, event: ConnectionEvent) {
+        match event {
+            ConnectionEvent::Bytes { connection, address, bytes } => {
+                let peer = Peer::Tcp { connection, address };
+                match self.config.wire {
+                    WireFormat::Raw(format) => {
+                        if let Some(index) = self.raw_stream(peer, format) {
+                            self.streams[index].handle_raw_stream(clock::now(), &bytes);
+                            self.play_outputs(index);
+                        }
+                    }
+                    WireFormat::Rtp(_) => self.handle_packet(peer, &bytes, || connections.link(connection)),
+                }
+            }
+            ConnectionEvent::Closed { connection } => {
+                connections.close(connection);
+                self.end_streams("has closed the connection", |stream| stream.is_of(connection));
+            }
+        }
+    }
+
+    /// Takes one packet: any bytes.
+    fn handle_packet(&mut self, peer: Peer, bytes: &[u8], link: impl FnOnce() -> Option<SharedLink>) {
+        let now = clock::now();
+        match Packet::parse(bytes) {
+            Some(Packet::Rtp(rtp)) => {
+                if let Some(index) = self.rtp_stream(peer, rtp.ssrc, link) {
+                    self.streams[index].handle_rtp(now, &rtp);
+                    self.play_outputs(index);
+                }
+            }
+            Some(Packet::Rtcp(rtcp)) => {
+                for index in (0..self.streams.len()).rev() {
+                    if self.streams[index].peer == peer {
+                        self.streams[index].handle_rtcp(now, rtcp);
+                        self.play_outputs(index);
+                    }
+                }
+                if !self.streams.iter().any(|stream| stream.peer == peer) {
+                    self.answer_hello(rtcp, link);
+                }
+            }
+            None => self.packets_refused += 1,
+        }
+    }
+
+    /// A client asks whether anybody is there: an empty report says yes, in no more bytes than it
+    /// took to ask.
+    fn answer_hello(&mut self, hello: &[u8], link: impl FnOnce() -> Option<SharedLink>) {
+        let answer = audiostreamer_core::rtcp::Outgoing {
+            ssrc: self.ssrc,
+            cname: &self.cname,
+            sender: None,
+            report: None,
+            bye: false,
+        };
+        answer.write(&mut self.packet);
+        if self.packet.len() <= hello.len()
+            && let Some(link) = link()
+            && let Ok(mut link) = link.lock()
+        {
+            let _ = link.send(&self.packet); // who asked has gone: so be it
+        }
+    }
+
+    fn rtp_stream(&mut self, peer: Peer, ssrc: u32, link: impl FnOnce() -> Option<SharedLink>) -> Option<usize> {
+        let known = self.streams.iter().position(|stream| stream.peer == peer && stream.source == Some(ssrc));
+        if known.is_some() {
+            return known;
+        }
+        let WireFormat::Rtp(types) = &self.config.wire else { return None };
+        let types = (**types).clone();
+        let stream = Stream::rtp(clock::now(), peer, ssrc, link()?, (self.ssrc, &self.cname), types);
+        Some(self.add_stream(stream))
+    }
+
+    fn raw_stream(&mut self, peer: Peer, format: Format) -> Option<usize> {
+        let known = self.streams.iter().position(|stream| stream.peer == peer);
+        known.or_else(|| Stream::raw(clock::now(), peer, format).map(|stream| self.add_stream(stream)))
+    }
+
+    /// Adds a stream that has yet to prove itself; the oldest such one makes room.
+    fn add_stream(&mut self, stream: Stream) -> usize {
+        let unproved = self.streams.iter().filter(|stream| !stream.is_proved());
+        if unproved.count() >= UNPROVED_MAX
+            && let Some(oldest) = self.streams.iter().position(|stream| !stream.is_proved())
+        {
+            let stream = self.streams.remove(oldest);
+            self.packets_refused += stream.packets_refused();
+        }
+        self.streams.push(stream);
+        self.streams.len() - 1
+    }
+
+    fn play_outputs(&mut self, index: usize) {
+        let playing = self.streams.iter().filter(|stream| stream.is_proved()).count();
+        let room = playing < self.config.clients_max;
+        let stream = &mut self.streams[index];
+        let peer = stream.peer;
+        for event in stream.play_outputs(self.output.as_mut(), room) {
+            match event {
+                stream::Event::Started(format) => {
+                    let (peer, transport) = (peer.address(), peer.transport());
+                    self.say(Event::ClientStarted { peer, transport, format });
+                }
+                stream::Event::Refused if self.last_refused != Some(peer) => {
+                    self.last_refused = Some(peer);
+                    self.say(Event::ClientRefused { peer: peer.address(), limit: self.config.clients_max });
+                }
+                stream::Event::Refused => {}
+                stream::Event::Ended => self.end_stream(index, "has ended"),
+            }
+        }
+        self.transmit(index);
+    }
+
+    /// Sends what the stream's receiver has to say.
+    fn transmit(&mut self, index: usize) {
+        if let Some(stream) = self.streams.get_mut(index) {
+            stream.transmit(clock::now(), &mut self.packet);
+        }
+    }
+
+    fn handle_sink(&mut self, event: Option<SinkEvent>) -> Result<Playing, Error> {
+        match event {
+            Some(SinkEvent::Opened(mixer, shape)) => {
+                self.output = Some(Output { mixer, shape, latency: self.config.latency });
+                for stream in &mut self.streams {
+                    stream.reopen(self.output.as_mut());
+                }
+            }
+            Some(SinkEvent::Notice(Notice::Opened { name, shape })) => self.say(Event::Playing { name, shape }),
+            Some(SinkEvent::Notice(Notice::Lost { name, why })) => {
+                self.output = None;
+                self.say(Event::DeviceLost { name, why });
+            }
+            Some(SinkEvent::Notice(Notice::Gap(gap))) => self.say(Event::Gap(gap)),
+            Some(SinkEvent::Notice(Notice::Failed(error))) => return Err(error.into()),
+            Some(SinkEvent::Notice(Notice::Ended)) | None => return Ok(Playing::Ended),
+        }
+        Ok(Playing::Goes)
+    }
+
+    fn handle_tick(&mut self, connections: &mut Connections) {
+        let now = clock::now();
+        if let Some(output) = &mut self.output {
+            output.mixer.free_retired();
+        }
+        for index in (0..self.streams.len()).rev() {
+            self.transmit(index);
+            let stream = &mut self.streams[index];
+            stream.collect();
+            let silent_max = match self.config.wire {
+                WireFormat::Rtp(_) => SILENT_MAX,
+                WireFormat::Raw(_) => SILENT_MAX_RAW,
+            };
+            if now - stream.last_heard() > silent_max {
+                self.end_stream(index, "has fallen silent");
+            }
+        }
+        for connection in connections.idle(now, SILENT_MAX, |connection| {
+            self.streams.iter().any(|stream| stream.is_proved() && stream.is_of(connection))
+        }) {
+            connections.close(connection);
+        }
+        let status = self.status();
+        (self.report)(Report::Server(status));
+    }
+
+    fn end_streams(&mut self, why: &'static str, ends: impl Fn(&Stream) -> bool) {
+        for index in (0..self.streams.len()).rev() {
+            if ends(&self.streams[index]) {
+                self.end_stream(index, why);
+            }
+        }
+    }
+
+    fn end_stream(&mut self, index: usize, why: &'static str) {
+        let mut stream = self.streams.remove(index);
+        stream.collect();
+        self.ended.add(&stream);
+        if stream.is_proved() {
+            self.last_refused = None;
+            self.say(Event::ClientEnded { peer: stream.peer.address(), why });
+        }
+    }
+
+    /// Tells every client that we end.
+    fn say_goodbye(&mut self) {
+        for stream in &mut self.streams {
+            stream.say_goodbye(clock::now(), &mut self.packet);
+        }
+    }
+
+    fn status(&mut self) -> Status {
+        let levels = self.output.as_mut().map(|output| output.mixer.levels());
+        let shape = self.output.as_ref().map(|output| output.shape);
+        let streams = self.streams.iter_mut().filter(|stream| stream.is_proved()).map(Stream::status).collect();
+        Status { levels, shape, streams }
+    }
+
+    fn counted(&mut self) -> Counted {
+        let mut counted = self.ended;
+        for stream in &mut self.streams {
+            stream.collect();
+            counted.add(stream);
+        }
+        counted.packets_refused += self.packets_refused;
+        counted.duration = clock::now() - self.started;
+        counted
+    }
+
+    fn transports(&self) -> &'static str {
+        match (self.config.udp, self.config.tcp) {
+            (true, true) => "udp, tcp",
+            (true, false) => "udp",
+            _ => "tcp",
+        }
+    }
+
+    fn say(&self, event: Event) {
+        (self.report)(Report::Event(event));
+    }
+}

@@ -1,0 +1,94 @@
+//! What a server shows of itself while it runs, and in the end.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use audiostreamer_core::{mixer, playout, receiver};
+
+use super::stream::Stream;
+use crate::device::Shape;
+use crate::report::{Meter, Milliseconds};
+
+/// A snapshot, several times a second.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Status {
+    /// Of the sum, `None` while there is no card.
+    pub levels: Option<mixer::Levels>,
+    /// Of the card, `None` while there is none.
+    pub shape: Option<Shape>,
+    /// The clients that play.
+    pub streams: Vec<StreamStatus>,
+}
+
+/// One client.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StreamStatus {
+    /// Where its packets come from.
+    pub peer: SocketAddr,
+    /// The loudest sample since the last snapshot.
+    pub peak: f32,
+    /// Of the network side, since the start.
+    pub received: receiver::Stats,
+    /// Of the present run.
+    pub playout: playout::Stats,
+    /// Sound made up for what was missing, since the start.
+    pub concealed: Duration,
+}
+
+impl StreamStatus {
+    /// From the arrival of a packet to the card's output, as last measured.
+    pub fn latency(&self, levels: &mixer::Levels) -> Duration {
+        self.playout.last_delay + levels.output_delay
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(levels) = &self.levels else { return f.write_str("no output device") };
+        write!(f, "{}", Meter(levels.peak))?;
+        if self.streams.is_empty() {
+            f.write_str(" waiting for a client")?;
+        }
+        for (index, stream) in self.streams.iter().enumerate() {
+            if index == 2 {
+                return write!(f, "  and {} more", self.streams.len() - 2);
+            }
+            let StreamStatus { peer, received, playout, concealed, .. } = stream;
+            let state = if playout.playing { "playing" } else { "silent" };
+            write!(f, "  {peer} {state}  {} packets, {} lost", received.packets_received, received.packets_lost)?;
+            write!(f, ", {} concealed", Milliseconds(*concealed))?;
+            write!(f, "  buffer {}", Milliseconds(playout.buffered))?;
+            write!(f, "  latency {}", Milliseconds(stream.latency(levels)))?;
+        }
+        Ok(())
+    }
+}
+
+/// What was played in all.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Counted {
+    /// From start to end of the server.
+    pub duration: Duration,
+    /// Streams that have played.
+    pub clients: u64,
+    /// Packets of all streams that could be played.
+    pub packets_received: u64,
+    /// Packets of all streams that never came.
+    pub packets_lost: u64,
+    /// What arrived and was no packet of a stream.
+    pub packets_refused: u64,
+    /// Sound made up for what was missing.
+    pub concealed: Duration,
+}
+
+impl Counted {
+    pub(super) fn add(&mut self, stream: &Stream) {
+        let received = stream.received();
+        self.clients += u64::from(stream.is_proved());
+        self.packets_received += received.packets_received;
+        self.packets_lost += received.packets_lost;
+        self.packets_refused += stream.packets_refused();
+        self.concealed += stream.concealed();
+    }
+}

@@ -1,0 +1,263 @@
+//! One client's stream on the server: its receiver, its voice in the mixer, the way back to it.
+
+use std::time::Duration;
+
+use audiostreamer_core::mixer::{Voice, VoiceHandle};
+use audiostreamer_core::packet::Rtp;
+use audiostreamer_core::raw::RawReceiver;
+use audiostreamer_core::receiver::{self, Output as Received};
+use audiostreamer_core::{Error, Format, Instant, PayloadTypes, Playout, Receiver, playout};
+
+use super::stats::StreamStatus;
+use super::{FRAMES_MAX, Output, Peer};
+use crate::link::SharedLink;
+
+/// One source of one peer.
+pub(super) struct Stream {
+    pub peer: Peer,
+    /// The RTP source; raw streams have none.
+    pub source: Option<u32>,
+    inbound: Inbound,
+    back: Option<SharedLink>,
+    /// Set by the first run: from then on the stream counts as a client.
+    format: Option<Format>,
+    voice: Option<VoiceHandle>,
+    /// There was no room for a run of this format: its packets are dropped until there is.
+    refused: Option<Format>,
+    created: Instant,
+    /// Of voices that have ended, and of the present one as last heard.
+    concealed: Duration,
+    playout: playout::Stats,
+    units_dropped: u64,
+    peak: f32,
+}
+
+enum Inbound {
+    Rtp(Box<Receiver>),
+    Raw(RawReceiver),
+}
+
+/// What the server has to know of.
+pub(super) enum Event {
+    Started(Format),
+    Refused,
+    Ended,
+}
+
+impl Stream {
+    pub fn rtp(
+        now: Instant,
+        peer: Peer,
+        source: u32,
+        back: SharedLink,
+        (ssrc, cname): (u32, &str),
+        types: PayloadTypes,
+    ) -> Self {
+        let receiver = Receiver::new(now, ssrc, cname, source, types);
+        Self::new(now, peer, Some(source), Inbound::Rtp(Box::new(receiver)), Some(back))
+    }
+
+    /// `None` where the format is not PCM.
+    pub fn raw(now: Instant, peer: Peer, format: Format) -> Option<Self> {
+        Some(Self::new(now, peer, None, Inbound::Raw(RawReceiver::new(format)?), None))
+    }
+
+    fn new(created: Instant, peer: Peer, source: Option<u32>, inbound: Inbound, back: Option<SharedLink>) -> Self {
+        Self {
+            peer,
+            source,
+            inbound,
+            back,
+            format: None,
+            voice: None,
+            refused: None,
+            created,
+            concealed: Duration::ZERO,
+            playout: playout::Stats::default(),
+            units_dropped: 0,
+            peak: 0.0,
+        }
+    }
+
+    pub fn handle_rtp(&mut self, now: Instant, rtp: &Rtp<'_>) {
+        if let Inbound::Rtp(receiver) = &mut self.inbound {
+            receiver.handle_rtp(now, rtp);
+        }
+    }
+
+    pub fn handle_rtcp(&mut self, now: Instant, bytes: &[u8]) {
+        if let Inbound::Rtp(receiver) = &mut self.inbound {
+            receiver.handle_rtcp(now, bytes);
+        }
+    }
+
+    pub fn handle_raw_datagram(&mut self, now: Instant, bytes: &[u8]) {
+        if let Inbound::Raw(receiver) = &mut self.inbound {
+            receiver.handle_datagram(now, bytes);
+        }
+    }
+
+    pub fn handle_raw_stream(&mut self, now: Instant, bytes: &[u8]) {
+        if let Inbound::Raw(receiver) = &mut self.inbound {
+            receiver.handle_stream(now, bytes);
+        }
+    }
+
+    /// Passes on what the receiver has made of the last packet. `room` says whether one more
+    /// client may play.
+    pub fn play_outputs(&mut self, mut output: Option<&mut Output>, room: bool) -> Vec<Event> {
+        let mut events = Vec::new();
+        while let Some(received) = self.poll_output() {
+            let begins = match &received {
+                Received::Start(format) => Some(*format),
+                _ => self.refused.filter(|_| room),
+            };
+            if let Some(format) = begins {
+                events.push(self.begin(format, output.as_deref_mut(), room));
+            }
+            match received {
+                Received::Start(_) => {}
+                Received::Unit(unit) => self.send_to_voice(unit),
+                Received::End => events.push(Event::Ended),
+            }
+        }
+        events
+    }
+
+    fn begin(&mut self, format: Format, output: Option<&mut Output>, room: bool) -> Event {
+        if !room && !self.is_proved() {
+            self.refused = Some(format);
+            return Event::Refused;
+        }
+        self.refused = None;
+        self.end_voice();
+        self.format = Some(format);
+        self.reopen(output);
+        Event::Started(format)
+    }
+
+    /// Gives the stream a voice on a card that was opened (again).
+    pub fn reopen(&mut self, output: Option<&mut Output>) {
+        let (Some(format), Some(output)) = (self.format, output) else { return };
+        if let Ok((handle, voice)) = voice(format, output)
+            && output.mixer.add(voice).is_ok()
+        {
+            self.end_voice();
+            self.voice = Some(handle);
+        }
+    }
+
+    /// Sends the reports that are due.
+    pub fn transmit(&mut self, now: Instant, packet: &mut Vec<u8>) {
+        let Inbound::Rtp(receiver) = &mut self.inbound else { return };
+        let Some(mut link) = self.back.as_ref().and_then(|link| link.lock().ok()) else { return };
+        while receiver.poll_transmit(now, packet) {
+            let _ = link.send(packet); // a client that is gone will fall silent
+        }
+    }
+
+    pub fn say_goodbye(&mut self, now: Instant, packet: &mut Vec<u8>) {
+        if let Inbound::Rtp(receiver) = &mut self.inbound {
+            receiver.close();
+        }
+        self.transmit(now, packet);
+    }
+
+    /// Takes back what the callback has sent: used payloads and statistics.
+    pub fn collect(&mut self) {
+        let Some(voice) = &mut self.voice else { return };
+        while let Some(payload) = voice.reclaim() {
+            if let Inbound::Rtp(receiver) = &mut self.inbound {
+                receiver.recycle(payload);
+            }
+        }
+        self.playout = voice.stats();
+        self.peak = self.peak.max(self.playout.peak);
+    }
+
+    /// Whether it has shown itself to be a stream, and plays.
+    pub fn is_proved(&self) -> bool {
+        self.format.is_some()
+    }
+
+    pub fn is_of(&self, connection: u64) -> bool {
+        matches!(self.peer, Peer::Tcp { connection: ours, .. } if ours == connection)
+    }
+
+    pub fn last_heard(&self) -> Instant {
+        match &self.inbound {
+            Inbound::Rtp(receiver) => receiver.last_heard(),
+            Inbound::Raw(receiver) => receiver.last_heard().unwrap_or(self.created),
+        }
+    }
+
+    pub fn received(&self) -> receiver::Stats {
+        match &self.inbound {
+            Inbound::Rtp(receiver) => receiver.stats(),
+            Inbound::Raw(receiver) => {
+                let (packets_received, bytes_received) = receiver.received();
+                receiver::Stats { packets_received, bytes_received, ..receiver::Stats::default() }
+            }
+        }
+    }
+
+    pub fn packets_refused(&self) -> u64 {
+        self.received().packets_refused + self.units_dropped
+    }
+
+    /// Sound made up for what was missing, over all voices.
+    pub fn concealed(&self) -> Duration {
+        self.concealed + self.concealed_now()
+    }
+
+    pub fn status(&mut self) -> StreamStatus {
+        StreamStatus {
+            peer: self.peer.address(),
+            peak: std::mem::take(&mut self.peak),
+            received: self.received(),
+            playout: self.playout,
+            concealed: self.concealed(),
+        }
+    }
+
+    fn concealed_now(&self) -> Duration {
+        let rate = self.format.map_or(1, |format| format.rate);
+        audiostreamer_core::duration_of(self.playout.concealed_samples, rate)
+    }
+
+    fn poll_output(&mut self) -> Option<Received> {
+        match &mut self.inbound {
+            Inbound::Rtp(receiver) => receiver.poll_output(),
+            Inbound::Raw(receiver) => receiver.poll_output(),
+        }
+    }
+
+    fn send_to_voice(&mut self, unit: playout::Unit) {
+        match &mut self.voice {
+            Some(voice) => {
+                if voice.send(unit).is_err() {
+                    self.units_dropped += 1; // the card has stopped asking
+                }
+            }
+            None => self.units_dropped += 1,
+        }
+    }
+
+    /// Lets the voice play what it has and end.
+    fn end_voice(&mut self) {
+        self.collect();
+        self.concealed += self.concealed_now();
+        self.playout = playout::Stats::default();
+        self.voice = None;
+    }
+}
+
+fn voice(format: Format, output: &Output) -> Result<(VoiceHandle, Box<Voice>), Error> {
+    let config = playout::Config {
+        latency: output.latency,
+        rate: output.shape.rate,
+        channels: output.shape.channels,
+        frames_max: FRAMES_MAX,
+    };
+    Ok(Voice::new(Playout::new(format, config)?))
+}

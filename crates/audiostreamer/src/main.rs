@@ -38,7 +38,7 @@ fn run(command: Command) -> Result<(), Error> {
                 client::run(config, console.report(), ended).await.map(drop)
             })
         }
-        Command::Devices(args) => Ok(device::print_list(args.json)?),
+        Command::Devices(args) => device::print_list(args.json).map_err(Error::Stdout),
         Command::Demo => runtime()?.block_on(async { demo::run(until_signal()?).await }),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "audiostreamer", &mut std::io::stdout());

@@ -149,6 +149,9 @@ pub struct MixerHandle {
     retired: Consumer<Box<Voice>>,
     levels: Consumer<Levels>,
     latest: Levels,
+    /// Voices that are there or on their way.
+    voices: usize,
+    voices_max: usize,
 }
 
 impl Mixer {
@@ -173,7 +176,15 @@ impl Mixer {
             block: vec![0.0; frames_max * channels],
         };
         let latest = Levels::default();
-        (MixerHandle { arriving: arriving_in, retired: retired_out, levels: levels_out, latest }, mixer)
+        let handle = MixerHandle {
+            arriving: arriving_in,
+            retired: retired_out,
+            levels: levels_out,
+            latest,
+            voices: 0,
+            voices_max,
+        };
+        (handle, mixer)
     }
 
     /// Writes every sample of `out`, interleaved: the sum of all voices, clipped at full scale.
@@ -236,14 +247,22 @@ impl Mixer {
 }
 
 impl MixerHandle {
-    /// Adds a voice; when there is no room it comes back.
+    /// Adds a voice; when there is no room it comes back. One that has ended makes room when it is
+    /// [freed](Self::free_retired).
     pub fn add(&mut self, voice: Box<Voice>) -> Result<(), Box<Voice>> {
-        self.arriving.push(voice).map_err(|rtrb::PushError::Full(voice)| voice)
+        if self.voices == self.voices_max {
+            return Err(voice);
+        }
+        self.arriving.push(voice).map_err(|rtrb::PushError::Full(voice)| voice)?;
+        self.voices += 1;
+        Ok(())
     }
 
     /// Frees the voices that have ended; returns how many. Call it now and then.
     pub fn free_retired(&mut self) -> usize {
-        std::iter::from_fn(|| self.retired.pop().ok()).count()
+        let freed = std::iter::from_fn(|| self.retired.pop().ok()).count();
+        self.voices -= freed;
+        freed
     }
 
     /// The latest levels that have come back; the peak is over all since the last call. They are

@@ -9,12 +9,20 @@
 //! device then has; what happens is told by [`Notice`]s. Dropping [`Running`] stops it and
 //! releases everything.
 
+mod alsa_card;
+mod alsa_list;
 mod byte_queue;
+mod card;
+pub mod card_error;
+mod card_thread;
 mod coded;
 pub mod decode;
 pub mod file_error;
 pub mod file_sink;
 pub mod file_source;
+pub mod host;
+mod jack_card;
+pub mod list;
 pub mod null;
 mod pace;
 mod paced_sink;
@@ -22,19 +30,28 @@ pub mod pcm_format;
 mod pcm_reader;
 pub mod pipe;
 pub mod priority;
+mod pulse_card;
+mod pulse_list;
+mod pulse_timing;
+mod pulse_wire;
 pub mod running;
 pub mod sink;
 pub mod sink_format;
 pub mod source;
+pub mod spec;
 pub mod stdout;
+pub mod supervisor;
 pub mod tone;
+mod vitals;
 mod wav_header;
 mod wav_read;
 mod written_sink;
 
 use std::fmt;
+use std::io::Write;
 use std::time::Duration;
 
+use card_error::CardError;
 use file_error::FileError;
 use pcm_format::{CHANNELS, RATES};
 
@@ -43,6 +60,7 @@ pub use running::Running;
 pub use sink::{SinkSpec, start_sink};
 pub use sink_format::SinkFormat;
 pub use source::{SourceSpec, start_source};
+pub use spec::DeviceSpec;
 
 /// What one open stream of samples looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +76,9 @@ pub struct Shape {
 /// What the caller would like; a device that can't gives what it has.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Wanted {
+    /// Frames per second.
     pub rate: Option<u32>,
+    /// Samples in a frame.
     pub channels: Option<u16>,
     /// Frames per callback.
     pub period: Option<usize>,
@@ -85,6 +105,7 @@ pub type Render = Box<dyn FnMut(&mut [f32], Duration) + Send>;
 
 /// What happens to a source or sink while it runs.
 #[derive(Debug)]
+#[expect(missing_docs, reason = "the fields are what the variants name")]
 pub enum Notice {
     /// It is open (again), under this name.
     Opened { name: String, shape: Shape },
@@ -101,6 +122,7 @@ pub enum Notice {
 
 /// Sound that is missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the fields are what the variants name")]
 pub enum Gap {
     /// This machine was busy or suspended, and the time is skipped.
     Stalled(Duration),
@@ -134,6 +156,10 @@ impl fmt::Display for Gap {
 /// Why a source or sink can't be opened, or can't go on.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// A sound card.
+    #[error(transparent)]
+    Card(#[from] CardError),
+    /// A file, pipe or tone.
     #[error(transparent)]
     File(#[from] FileError),
 }
@@ -142,36 +168,22 @@ impl Error {
     /// The process's exit code: sound cards have one, files and pipes another.
     pub fn exit_code(&self) -> u8 {
         match self {
+            Error::Card(_) => 3,
             Error::File(_) => 6,
         }
     }
 }
-#[derive(Clone, Debug, Default, PartialEq)]
-pub enum DeviceSpec {
-    #[default]
-    Default,
-}
-impl DeviceSpec {
-    pub fn parse(_: &str) -> Self {
-        DeviceSpec::Default
+
+/// Prints the devices of this machine on standard output: a table, or JSON.
+pub fn print_list(json: bool) -> std::io::Result<()> {
+    let devices = list::devices();
+    let mut stdout = std::io::stdout().lock();
+    if json {
+        serde_json::to_writer_pretty(&mut stdout, &devices)?;
+        writeln!(stdout)
+    } else if devices.is_empty() {
+        writeln!(stdout, "no sound devices; files, pipes, tone:440 and null work without any")
+    } else {
+        write!(stdout, "{}", list::table(&devices))
     }
-}
-pub fn start_card_source(
-    _: &DeviceSpec,
-    _: Wanted,
-    _: impl FnMut(&Shape) -> Capture + Send + 'static,
-    _: impl Fn(Notice) + Send + 'static,
-) -> Result<Running, Error> {
-    todo!()
-}
-pub fn start_card_sink(
-    _: &DeviceSpec,
-    _: Wanted,
-    _: impl FnMut(&Shape) -> Render + Send + 'static,
-    _: impl Fn(Notice) + Send + 'static,
-) -> Result<Running, Error> {
-    todo!()
-}
-pub fn print_list(_: bool) -> Result<(), Error> {
-    Ok(())
 }

@@ -1,9 +1,10 @@
 //! Where the server may play to, as it is named on the command line.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::{
-    DeviceSpec, Error, Notice, Render, Running, Shape, SinkFormat, Wanted, file_sink, null, start_card_sink, stdout,
+    DeviceSpec, Error, Notice, Render, Running, Shape, SinkFormat, Wanted, file_sink, null, stdout, supervisor,
 };
 
 /// Where sound goes.
@@ -34,7 +35,7 @@ impl SinkSpec {
             Some(text) => match text.strip_prefix("file:") {
                 Some(path) => Self::File { path: path.into(), format },
                 None if looks_like_file(text) => Self::File { path: text.into(), format },
-                None => Self::Device(DeviceSpec::parse(text)),
+                None => Self::Device(DeviceSpec::from(text)),
             },
         }
     }
@@ -54,7 +55,7 @@ pub fn start_sink(
     notify: impl Fn(Notice) + Send + 'static,
 ) -> Result<Running, Error> {
     Ok(match spec {
-        SinkSpec::Device(device) => start_card_sink(device, wanted, make, notify)?,
+        SinkSpec::Device(device) => supervisor::start_sink(device, wanted, Arc::default(), make, notify)?,
         SinkSpec::File { path, format } => file_sink::start(path, *format, wanted, make, notify)?,
         SinkSpec::Stdout(format) => stdout::start(*format, wanted, make, notify)?,
         SinkSpec::Null => null::start(wanted, make, notify)?,

@@ -1,9 +1,10 @@
 //! What the client may send, as it is named on the command line.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::{
-    Capture, DeviceSpec, Error, Notice, PcmFormat, Running, Shape, Wanted, file_source, pipe, start_card_source, tone,
+    Capture, DeviceSpec, Error, Notice, PcmFormat, Running, Shape, Wanted, file_source, pipe, supervisor, tone,
 };
 
 /// Where sound comes from.
@@ -41,7 +42,7 @@ impl SourceSpec {
         }
         match looks_like_file(text) {
             true => Ok(Self::File(text.into())),
-            false => Ok(Self::Device(DeviceSpec::parse(text))),
+            false => Ok(Self::Device(DeviceSpec::from(text))),
         }
     }
 
@@ -67,7 +68,7 @@ pub fn start_source(
     notify: impl Fn(Notice) + Send + 'static,
 ) -> Result<Running, Error> {
     Ok(match spec {
-        SourceSpec::Device(device) => start_card_source(device, wanted, make, notify)?,
+        SourceSpec::Device(device) => supervisor::start_source(device, wanted, Arc::default(), make, notify)?,
         SourceSpec::File(path) => file_source::start(path, wanted, make, notify)?,
         SourceSpec::Stdin(declared) => pipe::start(*declared, wanted, make, notify)?,
         SourceSpec::Tone(hz) => tone::start(*hz, wanted, make, notify)?,

@@ -67,7 +67,8 @@ impl Decoder {
     }
 
     /// Writes the sound of one payload, or of a loss, over `samples`; returns how many samples
-    /// are valid. A payload that can't be decoded is concealed like a lost one.
+    /// are valid, each finite and within [`pcm::LOUDEST`]. A payload that can't be decoded is
+    /// concealed like a lost one.
     ///
     /// `samples` must be of the payload's length ([`payload_frames`] times channels). For a loss
     /// it may be of any length; Opus conceals whole steps of 2.5 ms ([`conceal_step`]).
@@ -78,8 +79,8 @@ impl Decoder {
             Decoder::Pcm { encoding, tail } => {
                 match payload {
                     Some(bytes) => {
-                        let count = pcm::decode(*encoding, bytes, samples);
-                        tail.handle(&mut samples[..count]);
+                        pcm::decode(*encoding, bytes, samples);
+                        tail.end();
                     }
                     None => tail.fade_out(samples),
                 }
@@ -91,8 +92,26 @@ impl Decoder {
                         samples.fill(0.0);
                         samples.len() / opus::Decoder::CHANNELS
                     });
+                // A packet made on purpose decodes to a million times full scale.
+                samples.iter_mut().for_each(|sample| *sample = pcm::sane(*sample));
                 frames * opus::Decoder::CHANNELS
             }
+        }
+    }
+
+    /// Takes note of what was made of the samples: what the next loss is to go on from.
+    pub fn remember(&mut self, played: &[f32]) {
+        match self {
+            Decoder::Pcm { tail, .. } => tail.remember(played),
+            Decoder::Opus(_) => {} // goes on from what it decoded
+        }
+    }
+
+    /// Whether the start of what is decoded after a loss goes on where its concealment ended.
+    pub fn joins_losses(&self) -> bool {
+        match self {
+            Decoder::Pcm { .. } => false,
+            Decoder::Opus(_) => true, // its frames overlap
         }
     }
 
@@ -142,5 +161,14 @@ mod tests {
         let mut samples = [1.0; 240];
         assert_eq!(decoder.decode(Some(&[0xff, 0xff]), &mut samples), 240);
         assert!(samples.iter().all(|sample| sample.abs() < 1e-3));
+    }
+
+    #[test]
+    fn a_packet_made_to_be_loud_stays_within_bounds() {
+        let packet = [0xb1; 63];
+        let mut samples = vec![0.0; payload_frames(Format::OPUS, &packet).unwrap() * 2];
+        let mut decoder = Decoder::new(Format::OPUS).unwrap();
+        assert_eq!(decoder.decode(Some(&packet), &mut samples), samples.len());
+        assert_eq!(samples.iter().copied().fold(0.0, f32::max), pcm::LOUDEST, "libopus gives 673,000");
     }
 }

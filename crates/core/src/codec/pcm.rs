@@ -7,7 +7,7 @@ use crate::Encoding;
 
 /// Decodes `bytes` into `samples`, one `f32` for each whole sample; returns how many were written
 /// (the lesser of what the bytes hold and `samples.len()`). Floats that are not finite come out as
-/// silence, absurd ones are clamped to [`FLOAT_MAX`].
+/// silence, absurd ones are clamped to [`LOUDEST`].
 pub fn decode(encoding: Encoding, bytes: &[u8], samples: &mut [f32]) -> usize {
     let pairs = bytes.chunks_exact(encoding.bytes()).zip(samples.iter_mut());
     let count = pairs.len();
@@ -43,9 +43,9 @@ pub fn encode(encoding: Encoding, samples: &[f32], bytes: &mut Vec<u8>) {
     }
 }
 
-/// The loudest float sample: 60 dB above full scale is beyond all headroom, and far from where sums
+/// The loudest sample that is decoded: 60 dB above full scale is beyond all headroom, and far from where sums
 /// in filters and mixers overflow to infinity and from there to NaN.
-pub const FLOAT_MAX: f32 = 1_000.0;
+pub const LOUDEST: f32 = 1_000.0;
 
 const I16_SCALE: f32 = 32_768.0;
 
@@ -61,8 +61,9 @@ fn from_i32(little_endian: [u8; 4]) -> f32 {
     (f64::from(i32::from_le_bytes(little_endian)) / 2_147_483_648.0) as f32
 }
 
-fn sane(sample: f32) -> f32 {
-    if sample.is_finite() { sample.clamp(-FLOAT_MAX, FLOAT_MAX) } else { 0.0 }
+/// A sample that nothing behind can choke on.
+pub(super) fn sane(sample: f32) -> f32 {
+    if sample.is_finite() { sample.clamp(-LOUDEST, LOUDEST) } else { 0.0 }
 }
 
 /// The integer nearest to `sample * scale`, within `-scale ..= scale - 1`; NaN gives zero.
@@ -123,7 +124,7 @@ mod tests {
         assert_eq!(samples, [0.0, 0.0]);
         let absurd: Vec<u8> = [f32::MAX, f32::MIN].iter().flat_map(|v| v.to_le_bytes()).collect();
         decode(Encoding::F32Le, &absurd, &mut samples);
-        assert_eq!(samples, [FLOAT_MAX, -FLOAT_MAX]);
+        assert_eq!(samples, [LOUDEST, -LOUDEST]);
     }
 
     #[test]

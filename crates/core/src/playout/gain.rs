@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::frames_in;
 
 /// How long a start or an end takes to be heard.
-const RAMP: Duration = Duration::from_micros(2_500);
+pub(super) const RAMP: Duration = Duration::from_micros(2_500);
 
 /// A gain that moves between silence and full in [`RAMP`], linearly.
 pub(super) struct Gain {
@@ -16,11 +16,6 @@ pub(super) struct Gain {
 impl Gain {
     pub fn new(rate: u32) -> Self {
         Self { value: 0.0, step: 1.0 / frames_in(RAMP, rate).max(1) as f32 }
-    }
-
-    /// From silence again.
-    pub fn start(&mut self) {
-        self.value = 0.0;
     }
 
     /// Applies the gain to interleaved `samples` while it rises to full.

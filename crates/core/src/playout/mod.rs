@@ -11,6 +11,8 @@
 
 mod buffer;
 mod gain;
+mod join;
+mod level;
 mod stats;
 
 use std::ops::RangeInclusive;
@@ -22,6 +24,8 @@ use crate::resample::Resampler;
 use crate::{Codec, Error, Format, Instant, MediaTime, frames_in};
 use buffer::{Buffer, Inserted};
 use gain::Gain;
+use join::Join;
+use level::Level;
 
 pub use buffer::UNITS_MAX;
 pub use stats::Stats;
@@ -65,14 +69,13 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// A concealment is heard this long at the most; beyond, it is silence.
 const CONCEAL: Duration = Duration::from_millis(60);
 
-/// So many units in a row too late, and the timeline is moved: the sender's clock is the slower
-/// one, or its path has become longer.
+/// So many units in a row too late, with none on time after them, and the timeline is put off at
+/// once: the path has become longer.
 const LATE_MAX: u32 = 3;
 
-/// When more than this beyond the latency has waited for a whole [`EXCESS_WINDOW`], the excess is
-/// cut: the sender's clock is the faster one, or its path has become shorter.
-const EXCESS: Duration = Duration::from_millis(20);
-const EXCESS_WINDOW: Duration = Duration::from_secs(1);
+/// A unit that is older than what was played by no more than this is a copy, or was overtaken; one
+/// that is older still is of another timeline.
+const PAST: Duration = Duration::from_secs(10);
 
 /// Where a timeline may be: far enough from the ends of the scale (47,000 years at the highest rate) that no
 /// sum of times, delays and lengths meets them.
@@ -97,10 +100,13 @@ pub struct Playout {
     /// The end of the last unit that was decoded.
     played: MediaTime,
     gain: Gain,
+    join: Join,
+    /// Whether what is decoded next does not follow what was decoded last.
+    broken: bool,
     /// Frames since the last decoded unit.
     missing_frames: u64,
     late_in_a_row: u32,
-    excess: Excess,
+    level: Level,
     spent: Vec<Vec<u8>>,
     finishing: bool,
     stats: Stats,
@@ -114,13 +120,6 @@ enum State {
     Playing,
     /// All is played; nothing will come.
     Ended,
-}
-
-/// The least that has waited since a moment.
-#[derive(Clone, Copy)]
-struct Excess {
-    since: Instant,
-    least_frames: i64,
 }
 
 impl Playout {
@@ -151,9 +150,11 @@ impl Playout {
             next: MediaTime(0),
             played: MediaTime(i64::MIN),
             gain: Gain::new(format.rate),
+            join: Join::new(format.rate, channels),
+            broken: true,
             missing_frames: 0,
             late_in_a_row: 0,
-            excess: Excess { since: Instant::default(), least_frames: i64::MAX },
+            level: Level::new(format.rate),
             spent: Vec::with_capacity(UNITS_MAX + 1),
             finishing: false,
             stats: Stats::default(),
@@ -168,9 +169,11 @@ impl Playout {
             self.stats.units_refused += 1;
             return self.spend(unit);
         }
-        // A copy, or overtaken by what was played meanwhile: the past is never played again.
-        let over = self.state == State::Ended || unit.end() <= self.played;
+        let over = self.state == State::Ended || self.is_past(&unit);
         let late = self.state == State::Playing && unit.end() <= self.next;
+        if self.state == State::Playing && !over && unit.time < self.next {
+            self.level.late();
+        }
         if over || (late && !self.is_one_too_many()) {
             self.stats.units_late += 1;
             return self.spend(unit);
@@ -209,12 +212,7 @@ impl Playout {
     pub fn fill(&mut self, now: Instant, out: &mut [f32]) {
         let channels = usize::from(self.config.channels);
         let frames = out.len() / channels;
-        if self.late_in_a_row >= LATE_MAX {
-            self.late_in_a_row = 0;
-            self.stats.moves += 1;
-            self.stats.concealed(std::mem::take(&mut self.missing_frames));
-            self.state = State::Waiting;
-        }
+        self.keep_level(now, frames);
         let silent = match self.state {
             State::Waiting => self.try_start(now, frames),
             State::Playing => 0,
@@ -223,7 +221,6 @@ impl Playout {
         let (silence, sound) = out.split_at_mut(silent * channels);
         silence.fill(0.0);
         if !sound.is_empty() {
-            self.watch_level(now);
             self.play(now, sound);
         }
         self.stats.total_samples_received += frames as u64;
@@ -250,14 +247,9 @@ impl Playout {
     /// Starts the timeline when the first unit is due within the next `frames` frames of the
     /// card; returns how many of them are silent before it.
     fn try_start(&mut self, now: Instant, frames: usize) -> usize {
-        let rate = self.format.rate;
         let (Some(front), Some(end)) = (self.buffer.front(), self.buffer.end()) else { return frames };
-        let Some(arriving) = self.buffer.arriving(now, rate) else { return frames };
         let front = front.time;
-        // Where the timeline stands when the delay is the latency, counted from the unit that
-        // came fastest: a backlog that arrives in one burst is not played from its start.
-        let on_time = arriving - frames_in(self.config.latency, rate) as i64;
-        let position = on_time.min(end - self.to_media(frames));
+        let Some(position) = self.position(now, frames) else { return frames };
         let silent = self.to_card(front.frames_since(position)).clamp(0, frames as i64) as usize;
         let available = end.frames_since(front.max(position));
         let due = silent < frames && (available >= self.to_media(frames - silent) || self.finishing);
@@ -265,12 +257,20 @@ impl Playout {
             return frames;
         }
         self.state = State::Playing;
-        self.next = position.max(front).max(self.played);
+        self.next = position.max(front);
         self.decoded.clear();
-        self.gain.start();
         self.missing_frames = 0;
-        self.restart_excess(now);
+        self.level.restart();
         silent
+    }
+
+    /// Where the timeline stands `now`, when `frames` are asked for, if its delay is the latency,
+    /// counted from the waiting unit that came fastest: a backlog that arrives in one burst is not
+    /// played from its start. A block that is not there yet can't be played, whatever the latency.
+    fn position(&self, now: Instant, frames: usize) -> Option<MediaTime> {
+        let arriving = self.buffer.arriving(now, self.format.rate)?;
+        let on_time = arriving - frames_in(self.config.latency, self.format.rate) as i64;
+        Some(on_time.min(self.buffer.end()? - self.to_media(frames)))
     }
 
     /// Writes `out` from the running timeline.
@@ -309,13 +309,22 @@ impl Playout {
 
     fn decode_unit(&mut self, now: Instant) {
         let unit = self.buffer.pop_front().expect("the caller has seen it");
+        // The timeline may stand inside the unit: after a start, a move, or a concealment that met it.
+        let skip = self.next.frames_since(unit.time).max(0);
+        if std::mem::take(&mut self.broken) && (skip > 0 || !self.decoder.joins_losses()) {
+            self.join.begin(|old| {
+                self.decoder.decode(None, old);
+            });
+        }
         let start = self.decoded.len();
+        let turn = now + self.duration((start / self.channels) as i64);
+        self.level.waited(self.to_frames(turn.seconds_since(unit.arrived)).saturating_sub(skip));
         self.decoded.resize(start + unit.frames as usize * self.channels, 0.0);
         let count = self.decoder.decode(Some(&unit.payload), &mut self.decoded[start..]);
         self.decoded.truncate(start + count);
-        // The timeline may stand inside the unit: after a start, or a concealment that met it.
-        let skip = self.next.frames_since(unit.time).max(0) as usize * self.channels;
-        self.decoded.drain(start..start + skip.min(count));
+        self.decoded.drain(start..start + (skip as usize * self.channels).min(count));
+        self.join.apply(&mut self.decoded[start..]);
+        self.decoder.remember(&self.decoded[start..]);
         self.gain.rise(&mut self.decoded[start..], self.channels);
         self.next = unit.end();
         self.played = unit.end();
@@ -336,40 +345,53 @@ impl Playout {
         let start = self.decoded.len();
         self.decoded.resize(start + frames as usize * self.channels, 0.0);
         self.decoder.decode(None, &mut self.decoded[start..]);
+        match self.decoder.joins_losses() {
+            true => self.join.apply(&mut self.decoded[start..]),
+            false => self.join.end(),
+        }
+        self.decoder.remember(&self.decoded[start..]);
         if self.finishing || self.missing_frames > frames_in(CONCEAL, self.format.rate) {
             self.gain.fall(&mut self.decoded[start..], self.channels);
+        } else {
+            self.gain.rise(&mut self.decoded[start..], self.channels);
         }
+        self.broken = true;
         self.next = self.next + frames;
         self.missing_frames += frames as u64;
     }
 
-    /// Whether the timeline is to wait anew for this late unit, unless one on time follows before
+    /// Whether a unit is a copy, or was overtaken by what was played meanwhile: the past is never
+    /// played again.
+    fn is_past(&self, unit: &Unit) -> bool {
+        let ago = self.played.frames_since(unit.end());
+        (0..frames_in(PAST, self.format.rate) as i64).contains(&ago)
+    }
+
+    /// Whether the timeline is to be put off for this late unit, unless one on time follows before
     /// the card asks again: the past that comes in a burst after a stall moves nothing.
     fn is_one_too_many(&mut self) -> bool {
         self.late_in_a_row += 1;
         self.late_in_a_row >= LATE_MAX
     }
 
-    /// Cuts what waits beyond the latency when it has been too much for a while.
-    fn watch_level(&mut self, now: Instant) {
-        self.excess.least_frames = self.excess.least_frames.min(self.waiting_frames());
-        if now - self.excess.since < EXCESS_WINDOW {
+    /// Moves the timeline where it is not where the latency wants it.
+    fn keep_level(&mut self, now: Instant, frames: usize) {
+        if self.state != State::Playing {
             return;
         }
-        let rate = self.format.rate;
-        let target = frames_in(self.config.latency, rate) as i64;
-        let excess = self.excess.least_frames.saturating_sub(target);
-        if excess > frames_in(EXCESS, rate) as i64 {
-            self.conceal(self.decoder.conceal_step() as i64); // so that the splice does not click
-            self.next = self.next + excess;
-            self.stats.moves += 1;
-            self.stats.accelerated(excess as u64);
+        let offset = if self.late_in_a_row >= LATE_MAX {
+            self.late_in_a_row = 0;
+            self.position(now, frames).map_or(0, |position| position.frames_since(self.next).min(0))
+        } else {
+            let target = frames_in(self.config.latency, self.format.rate) as i64;
+            self.level.offset(now, self.waiting_frames(), target.max(self.to_media(frames)))
+        };
+        if offset != 0 {
+            self.next = self.next + offset;
+            self.broken = true;
+            self.level.restart();
+            self.stats.moved(offset);
         }
-        self.restart_excess(now);
-    }
-
-    fn restart_excess(&mut self, now: Instant) {
-        self.excess = Excess { since: now, least_frames: i64::MAX };
     }
 
     /// Frames at the format's rate between the timeline and the end of what has arrived.
@@ -384,6 +406,10 @@ impl Playout {
 
     fn to_card(&self, media_frames: i64) -> i64 {
         media_frames.saturating_mul(self.config.rate.into()) / i64::from(self.format.rate)
+    }
+
+    fn to_frames(&self, seconds: f64) -> i64 {
+        (seconds * f64::from(self.format.rate)) as i64
     }
 
     fn duration(&self, frames: i64) -> Duration {

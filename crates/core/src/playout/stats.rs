@@ -22,7 +22,7 @@ pub struct Stats {
     pub jitter_buffer_emitted_count: u64,
     /// The last unit's time from arrival to being asked for.
     pub last_delay: Duration,
-    /// Units that were inserted. Each is, or has been, one of the next five.
+    /// Units that were inserted. Each is, or has been, one of the next six.
     pub units_received: u64,
     /// Units that were decoded.
     pub units_played: u64,
@@ -53,9 +53,12 @@ impl Stats {
         self.jitter_buffer_emitted_count += frames;
     }
 
-    pub(super) fn accelerated(&mut self, frames: u64) {
+    /// The timeline was moved forth, or back, by so many frames.
+    pub(super) fn moved(&mut self, frames: i64) {
+        self.moves += 1;
         // Absurd times may add up to more than there is room for.
-        self.removed_samples_for_acceleration = self.removed_samples_for_acceleration.saturating_add(frames);
+        let removed = &mut self.removed_samples_for_acceleration;
+        *removed = removed.saturating_add(frames.max(0) as u64);
     }
 
     /// Counts what was missing before a unit. What nothing follows is a pause or the end, no loss.

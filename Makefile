@@ -1,0 +1,33 @@
+# What a developer runs by hand is what CI runs; there is no second definition.
+
+.PHONY: demo check test deny fuzz-smoke bench
+
+demo: # a server and a client on this machine: the newcomer's first command
+	cargo run --release --locked -- demo
+
+check: # format, lints, documentation
+	cargo fmt --all --check
+	cargo fmt --manifest-path fuzz/Cargo.toml --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
+
+test: # all tests; those whose programs are not installed are skipped, but not where CI is set
+	cargo test --workspace --locked
+
+# A debug build of cargo-deny is there in two minutes and needs two seconds for its work.
+deny: # licences, origin and duplicates of dependencies, and known holes where the list can be had
+	cargo deny --version || cargo install --locked --debug cargo-deny@0.20.2
+	cargo deny --locked check --hide-inclusion-graph licenses bans sources
+	if cargo deny fetch db; then cargo deny --locked check --disable-fetch advisories; \
+	else echo "advisories: NOT CHECKED, their database can't be reached"; fi
+
+SECONDS ?= 20
+
+fuzz-smoke: # each fuzz target for SECONDS; libFuzzer needs a nightly compiler's flags
+	cargo fuzz --version || cargo install --locked cargo-fuzz
+	for target in $$(RUSTC_BOOTSTRAP=1 cargo fuzz list); do \
+		RUSTC_BOOTSTRAP=1 cargo fuzz run $$target -- -max_total_time=$(SECONDS) || exit 1; \
+	done
+
+bench: # beside other programs of the kind, in half an hour: see bench/README.md
+	cargo run --release --locked --package audiostreamer-bench -- all

@@ -14,8 +14,8 @@ pub(super) struct Level {
     windows: u32,
     /// The least that has waited.
     least_frames: i64,
-    /// The longest that a unit has waited for its turn.
-    longest_frames: i64,
+    /// The longest that a unit has waited for its turn, if one was played.
+    longest_frames: Option<i64>,
     /// Whether a unit came after its turn had begun.
     late: bool,
 }
@@ -37,7 +37,7 @@ const SHORTAGE: i64 = 4;
 
 impl Level {
     pub fn new(rate: u32) -> Self {
-        Self { rate, since: None, windows: 0, least_frames: i64::MAX, longest_frames: i64::MIN, late: false }
+        Self { rate, since: None, windows: 0, least_frames: i64::MAX, longest_frames: None, late: false }
     }
 
     /// The timeline was started or moved.
@@ -52,7 +52,7 @@ impl Level {
 
     /// A unit has waited so long for its turn, or came so long after it.
     pub fn waited(&mut self, frames: i64) {
-        self.longest_frames = self.longest_frames.max(frames);
+        self.longest_frames = self.longest_frames.max(Some(frames));
     }
 
     /// How far the timeline is to be moved, in frames: forth where too much waits, back where too
@@ -64,7 +64,7 @@ impl Level {
             return 0;
         }
         let excess = self.least_frames.saturating_sub(target_frames);
-        let shortage = target_frames.saturating_sub(self.longest_frames);
+        let shortage = self.longest_frames.map_or(0, |longest| target_frames.saturating_sub(longest));
         let late = self.late;
         *self = Self { windows: self.windows.saturating_add(1), ..Self::new(self.rate) };
         if excess > frames_in(EXCESS, self.rate) as i64 {
@@ -97,6 +97,14 @@ mod tests {
         assert_eq!(offset(false, 2400, 2400), 1440);
         assert_eq!(offset(true, 100, 100), -860);
         assert_eq!(offset(true, -240, 0), -1200);
+    }
+
+    #[test]
+    fn where_nothing_was_played_nothing_is_known() {
+        let mut level = Level::new(48_000);
+        level.offset(Instant::from_nanos(0), 0, 960);
+        level.late();
+        assert_eq!(level.offset(Instant::from_nanos(0) + WINDOW, 0, 960), 0);
     }
 
     #[test]

@@ -37,7 +37,8 @@ pub struct Voice {
 
 /// The other end of a [`Voice`]. Dropping it ends the voice once all is played.
 pub struct VoiceHandle {
-    units: Producer<Unit>,
+    /// `None` once it is finished.
+    units: Option<Producer<Unit>>,
     spent: Consumer<Vec<u8>>,
     stats: Consumer<playout::Stats>,
     latest: playout::Stats,
@@ -51,7 +52,7 @@ impl Voice {
         let (spent, spent_out) = RingBuffer::new(playout::UNITS_MAX + UNITS);
         let (stats, stats_out) = RingBuffer::new(SNAPSHOTS);
         let latest = playout::Stats::default();
-        let handle = VoiceHandle { units: units_in, spent: spent_out, stats: stats_out, latest };
+        let handle = VoiceHandle { units: Some(units_in), spent: spent_out, stats: stats_out, latest };
         (handle, Box::new(Voice { playout, units, spent, stats }))
     }
 
@@ -89,9 +90,22 @@ impl Voice {
 
 impl VoiceHandle {
     /// Sends a unit to the callback. When the ring is full (the card has stopped asking) the
-    /// unit comes back.
+    /// unit comes back, as it does once the voice is finished.
     pub fn send(&mut self, unit: Unit) -> Result<(), Unit> {
-        self.units.push(unit).map_err(|rtrb::PushError::Full(unit)| unit)
+        match &mut self.units {
+            Some(units) => units.push(unit).map_err(|rtrb::PushError::Full(unit)| unit),
+            None => Err(unit),
+        }
+    }
+
+    /// Says that no more units come: the voice plays what it has and ends.
+    pub fn finish(&mut self) {
+        self.units = None;
+    }
+
+    /// Whether the voice is gone: it has ended and was freed, or the card was closed.
+    pub fn is_ended(&self) -> bool {
+        self.stats.is_abandoned()
     }
 
     /// A payload whose memory is no longer needed.
@@ -109,11 +123,6 @@ impl VoiceHandle {
         }
         self.latest.peak = peak;
         self.latest
-    }
-
-    /// Whether the callback is gone for good: the card was closed.
-    pub fn is_abandoned(&self) -> bool {
-        self.units.is_abandoned()
     }
 }
 

@@ -259,7 +259,8 @@ impl ClientArgs {
         if let (None, Codec::Opus, Some(frame)) = (self.wire.raw, codec, self.frame)
             && !opus_micros.contains(&frame.as_micros())
         {
-            return Err(Error::Usage("--frame: Opus frames are 2.5ms, 5ms, 10ms or 20ms long".into()));
+            let millis = frame.as_micros() as f64 / 1e3;
+            return Err(Error::Usage(format!("--frame {millis}ms: Opus frames are 2.5ms, 5ms, 10ms or 20ms long")));
         }
         let application = match self.application {
             ApplicationArg::Music => opus::Application::Music,

@@ -162,7 +162,7 @@ impl<'a, R: Fn(Report)> SendThread<'a, R> {
         let format = packetizer_config.format;
         let mut packetizer = Packetizer::new(packetizer_config)?;
         let frame = audiostreamer_core::duration_of(packetizer_config.frames as u64, format.rate);
-        let delay = frame + packetizer.delay();
+        let delay = packetizer.delay();
         let sender = Sender::new(sender_config(&self.config.media, format)?);
         let description = format!("{format}, frames of {} ms", frame.as_micros() as f64 / 1e3);
         if let Some(old) = &mut self.stream {
@@ -321,20 +321,20 @@ impl<'a, R: Fn(Report)> SendThread<'a, R> {
             self.heard = None;
             (self.report)(Report::Event(Event::ServerSilent { peer: self.peer(), silent: SILENT }));
         }
-        let Some(stream) = &mut self.stream else { return };
         let state = match (&self.link, self.heard) {
             (None, _) => State::Waiting,
             (Some(_), None) => State::Sending,
             (Some(_), Some(_)) => State::Heard,
         };
-        (self.report)(Report::Client(Status {
-            state,
-            peak: stream.packetizer.take_peak(),
-            stats: stream.sender.stats(),
-            packets_dropped: self.packets_dropped,
-            // The frame's own length is in `send_delay`; what the codec holds back is not.
-            send_delay: self.send_delay.max(stream.delay),
-        }));
+        let (packets_dropped, mut send_delay) = (self.packets_dropped, self.send_delay);
+        let (mut peak, mut stats) = (0.0, sender::Stats::default());
+        if let Some(stream) = &mut self.stream {
+            // Measured up to here; what the resampler and the codec hold back is not in it.
+            send_delay += stream.delay;
+            peak = stream.packetizer.take_peak();
+            stats = stream.sender.stats();
+        }
+        (self.report)(Report::Client(Status { state, peak, stats, packets_dropped, send_delay }));
     }
 
     fn peer(&self) -> String {

@@ -63,13 +63,14 @@ pub enum Sent {
 impl Link {
     /// Hands one packet to the socket, or drops it where that would mean waiting.
     ///
-    /// An error says that the peer is not there (any more).
+    /// An error says that the connection is broken.
     pub fn send(&mut self, packet: &[u8]) -> io::Result<Sent> {
         match self {
             Link::Udp { socket, peer } => match socket.try_send_to(packet, *peer) {
                 Ok(_) => Ok(Sent::Sent),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Sent::Dropped),
-                Err(error) => Err(error),
+                // No room, or the answer to an earlier datagram: that nobody is there. Who reads
+                // the socket is told so too, if not of this one then of the next.
+                Err(_) => Ok(Sent::Dropped),
             },
             Link::Tcp(writer) => writer.send(packet),
         }

@@ -96,8 +96,7 @@ pub async fn run(
             datagram = udp.receive() => server.handle_datagram(&udp, datagram),
             event = connections.next() => server.handle_connection(&mut connections, event),
             event = from_sink.recv() => match server.handle_sink(event) {
-                Ok(Playing::Goes) => {}
-                Ok(Playing::Ended) => break Ok(()),
+                Ok(()) => {}
                 Err(error) => break Err(error),
             },
             _ = tick.tick() => server.handle_tick(&mut connections),
@@ -139,12 +138,6 @@ fn start_sink(config: &Config, events: UnboundedSender<SinkEvent>) -> Result<dev
     };
     let notify = move |notice| drop(events.send(SinkEvent::Notice(notice)));
     Ok(device::start_sink(&config.sink, config.wanted, make, notify)?)
-}
-
-enum Playing {
-    Goes,
-    /// Nobody takes what is played any more.
-    Ended,
 }
 
 /// Where packets come from.
@@ -239,7 +232,8 @@ impl<R: Fn(Report)> Server<R> {
             }
             ConnectionEvent::Closed { connection } => {
                 connections.close(connection);
-                self.end_streams("has closed the connection", |stream| stream.is_of(connection));
+                let of_it = self.streams.iter_mut().filter(|stream| stream.is_of(connection));
+                of_it.for_each(|stream| stream.finish("has closed the connection"));
             }
         }
     }
@@ -333,7 +327,7 @@ impl<R: Fn(Report)> Server<R> {
                     self.say(Event::ClientRefused { peer: peer.address(), limit: self.config.clients_max });
                 }
                 stream::Event::Refused => {}
-                stream::Event::Ended => self.end_stream(index, "has ended"),
+                stream::Event::Ended => self.streams[index].finish("has ended"),
             }
         }
         self.transmit(index);
@@ -346,7 +340,7 @@ impl<R: Fn(Report)> Server<R> {
         }
     }
 
-    fn handle_sink(&mut self, event: Option<SinkEvent>) -> Result<Playing, Error> {
+    fn handle_sink(&mut self, event: Option<SinkEvent>) -> Result<(), Error> {
         match event {
             Some(SinkEvent::Opened(mixer, shape)) => {
                 self.output = Some(Output { mixer, shape, latency: self.config.latency });
@@ -361,9 +355,9 @@ impl<R: Fn(Report)> Server<R> {
             }
             Some(SinkEvent::Notice(Notice::Gap(gap))) => self.say(Event::Gap(gap)),
             Some(SinkEvent::Notice(Notice::Failed(error))) => return Err(error.into()),
-            Some(SinkEvent::Notice(Notice::Ended)) | None => return Ok(Playing::Ended),
+            Some(SinkEvent::Notice(Notice::Ended)) | None => return Err(Error::OutputClosed),
         }
-        Ok(Playing::Goes)
+        Ok(())
     }
 
     fn handle_tick(&mut self, connections: &mut Connections) {
@@ -380,7 +374,10 @@ impl<R: Fn(Report)> Server<R> {
                 WireFormat::Raw(_) => SILENT_MAX_RAW,
             };
             if now - stream.last_heard() > silent_max {
-                self.end_stream(index, "has fallen silent");
+                stream.finish("has fallen silent");
+            }
+            if let Some(why) = stream.has_ended() {
+                self.end_stream(index, why);
             }
         }
         for connection in connections.idle(now, SILENT_MAX, |connection| {
@@ -390,14 +387,6 @@ impl<R: Fn(Report)> Server<R> {
         }
         let status = self.status();
         (self.report)(Report::Server(status));
-    }
-
-    fn end_streams(&mut self, why: &'static str, ends: impl Fn(&Stream) -> bool) {
-        for index in (0..self.streams.len()).rev() {
-            if ends(&self.streams[index]) {
-                self.end_stream(index, why);
-            }
-        }
     }
 
     fn end_stream(&mut self, index: usize, why: &'static str) {

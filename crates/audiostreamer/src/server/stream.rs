@@ -22,6 +22,8 @@ pub(super) struct Stream {
     /// Set by the first run: from then on the stream counts as a client.
     format: Option<Format>,
     voice: Option<VoiceHandle>,
+    /// Why no more will come; what has come is still being played.
+    ending: Option<&'static str>,
     /// There was no room for a run of this format: its packets are dropped until there is.
     refused: Option<Format>,
     created: Instant,
@@ -70,6 +72,7 @@ impl Stream {
             back,
             format: None,
             voice: None,
+            ending: None,
             refused: None,
             created,
             concealed: Duration::ZERO,
@@ -130,6 +133,7 @@ impl Stream {
             return Event::Refused;
         }
         self.refused = None;
+        self.ending = None;
         self.end_voice();
         self.format = Some(format);
         self.reopen(output);
@@ -161,6 +165,19 @@ impl Stream {
             receiver.close();
         }
         self.transmit(now, packet);
+    }
+
+    /// No more will come: lets the voice play what it has. Only the first reason counts.
+    pub fn finish(&mut self, why: &'static str) {
+        self.ending.get_or_insert(why);
+        if let Some(voice) = &mut self.voice {
+            voice.finish();
+        }
+    }
+
+    /// Why it has ended, once all that came has been played.
+    pub fn has_ended(&self) -> Option<&'static str> {
+        self.ending.filter(|_| self.voice.as_ref().is_none_or(VoiceHandle::is_ended))
     }
 
     /// Takes back what the callback has sent: used payloads and statistics.

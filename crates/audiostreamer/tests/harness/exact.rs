@@ -1,6 +1,5 @@
 //! Whether a recording holds every sample of what was sent, once, in order: for lossless streams.
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::audio::Audio;
@@ -71,15 +70,15 @@ impl Found {
     }
 }
 
-/// Frames that must agree in a row to be taken for a place of the reference.
+/// Samples that must agree in a row to be taken for a place of the reference.
 const RUN: usize = 4;
 
 /// Looks for every frame of the reference, without the silence before and after it: silence is
-/// everywhere. Within, no run of four frames may occur twice.
+/// everywhere. Within, no run of four samples may occur twice.
 pub fn find(reference: &Audio, recording: &Audio) -> Found {
     assert_eq!((reference.rate, reference.channels), (recording.rate, recording.channels));
     let reference = reference.part(sound(reference));
-    let places = places(recording);
+    let places = Places::new(recording);
     let mut aligned = vec![false; recording.frames()];
     let mut found = Found { frames: reference.frames(), matched: 0, start: 0, faults: Vec::new(), repeated: 0 };
     let (mut here, mut there) = (0, 0);
@@ -101,8 +100,8 @@ pub fn find(reference: &Audio, recording: &Audio) -> Found {
 /// The first frame of the reference from `here` on that is found again from `there` on, and where.
 fn next_agreement(reference: &Audio, places: &Places, here: usize, there: usize) -> Option<(usize, usize)> {
     (here..reference.frames()).find_map(|at| {
-        let places = places.get(&run(reference, at)?)?;
-        places.iter().find(|&&place| place >= there).map(|&place| (at, place))
+        let mut places = places.of(run(reference, at)?);
+        places.find(|&place| place >= there).map(|place| (at, place))
     })
 }
 
@@ -121,30 +120,34 @@ fn sound(audio: &Audio) -> Range<usize> {
 }
 
 fn repeated(reference: &Audio, places: &Places, aligned: &[bool]) -> usize {
-    let stray = |place: &&usize| !aligned[**place];
     (0..reference.frames())
-        .filter_map(|at| places.get(&run(reference, at)?))
-        .map(|places| places.iter().filter(stray).count())
+        .filter_map(|at| run(reference, at))
+        .map(|run| places.of(run).filter(|&place| !aligned[place]).count())
         .sum()
 }
 
-/// Where each run of frames begins, in rising order.
-type Places = BTreeMap<Vec<u32>, Vec<usize>>;
+/// Where each run of samples begins, by its bits.
+struct Places(Vec<(u128, usize)>);
 
-fn places(recording: &Audio) -> Places {
-    let mut places = Places::new();
-    for at in 0..recording.frames() {
-        if let Some(run) = run(recording, at) {
-            places.entry(run).or_default().push(at);
-        }
+impl Places {
+    fn new(recording: &Audio) -> Self {
+        let mut places: Vec<_> = (0..recording.frames()).filter_map(|at| Some((run(recording, at)?, at))).collect();
+        places.sort_unstable();
+        Self(places)
     }
-    places
+
+    /// The frames where that run begins, in rising order.
+    fn of(&self, run: u128) -> impl Iterator<Item = usize> {
+        let start = self.0.partition_point(|(key, _)| *key < run);
+        self.0[start..].iter().take_while(move |(key, _)| *key == run).map(|(_, place)| *place)
+    }
 }
 
-/// The bits of the frames from `at` on, unless they are silent or too few.
-fn run(audio: &Audio, at: usize) -> Option<Vec<u32>> {
-    let samples = audio.samples.get(at * audio.channels..(at + RUN) * audio.channels)?;
-    samples.iter().any(|&sample| sample != 0.0).then(|| samples.iter().map(|sample| sample.to_bits()).collect())
+/// The bits of the samples from frame `at` on, unless they are silent or too few.
+fn run(audio: &Audio, at: usize) -> Option<u128> {
+    let samples = audio.samples.get(at * audio.channels..)?.get(..RUN)?;
+    let bits = samples.iter().fold(0, |bits, sample| bits << 32 | u128::from(sample.to_bits()));
+    samples.iter().any(|&sample| sample != 0.0).then_some(bits)
 }
 
 fn frame(audio: &Audio, index: usize) -> &[f32] {

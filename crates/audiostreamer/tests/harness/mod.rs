@@ -4,7 +4,7 @@
 //! ([`wait::DEADLINE`]) that only a hang can miss. What the judges themselves are worth is proved in
 //! `tests/yardstick.rs`, by known faults and by programs that are not ours.
 
-#![allow(dead_code, reason = "every test binary uses its own part of the harness")]
+#![expect(dead_code, reason = "every test binary uses its own part of the harness")]
 
 pub mod align;
 pub mod audio;

@@ -128,12 +128,15 @@ pub fn record(input: &Input, server: &[&str], client: &[&str]) -> Audio {
 /// Waits until the WAV file is so many seconds longer than it is.
 #[track_caller]
 pub fn wait_for_growth(path: &Path, seconds: f64) {
-    let bytes_per_second = wait::until(format!("a header in {}", path.display()), || {
-        let mut bytes = std::fs::read(path).ok()?;
-        bytes.truncate(32);
-        Some(u32::from_le_bytes(*bytes.get(28..32)?.first_chunk()?))
-    });
+    let bytes_per_second = wait::until(format!("a header in {}", path.display()), || byte_rate(path));
     let length = || std::fs::metadata(path).map_or(0, |file| file.len());
     let goal = length() + (seconds * f64::from(bytes_per_second)) as u64;
     wait::until(format!("{seconds} s more in {}", path.display()), || (length() >= goal).then_some(()));
+}
+
+/// What a second takes, out of the header's `fmt` chunk; `None` while there is none.
+fn byte_rate(path: &Path) -> Option<u32> {
+    let bytes = std::fs::read(path).ok()?;
+    let fmt = bytes.windows(4).position(|id| id == b"fmt ")?;
+    Some(u32::from_le_bytes(*bytes.get(fmt + 16..)?.first_chunk()?))
 }

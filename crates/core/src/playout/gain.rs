@@ -18,6 +18,11 @@ impl Gain {
         Self { value: 0.0, step: 1.0 / frames_in(RAMP, rate).max(1) as f32 }
     }
 
+    /// Whether it has fallen all the way.
+    pub fn is_silent(&self) -> bool {
+        self.value == 0.0
+    }
+
     /// Applies the gain to interleaved `samples` while it rises to full.
     pub fn rise(&mut self, samples: &mut [f32], channels: usize) {
         if self.value < 1.0 {

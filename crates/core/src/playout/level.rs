@@ -8,17 +8,23 @@ use crate::{Instant, frames_in};
 /// came fastest and the moment when least waited tell where the timeline stands.
 pub(super) struct Level {
     rate: u32,
+    /// When the window began.
     since: Option<Instant>,
+    /// Windows since the timeline was started or moved.
+    windows: u32,
     /// The least that has waited.
     least_frames: i64,
-    /// The longest that a unit has waited for its turn.
-    longest_frames: i64,
+    /// The longest that a unit has waited for its turn, `None` before the first.
+    longest_frames: Option<i64>,
     /// Whether a unit came after its turn had begun.
     late: bool,
 }
 
-/// A window lasts at least so long.
+/// A window lasts at least so long. The first few are short: a stream may begin in the middle of a
+/// burst whose rest, up to seconds of it, follows at once.
 const WINDOW: Duration = Duration::from_secs(1);
+const WINDOW_SHORT: Duration = Duration::from_millis(100);
+const WINDOWS_SHORT: u32 = 5;
 
 /// When more than this beyond the latency has waited for a whole window, it is cut: the sender's
 /// clock is the faster one, or its path has become shorter.
@@ -31,10 +37,10 @@ const SHORTAGE: i64 = 4;
 
 impl Level {
     pub fn new(rate: u32) -> Self {
-        Self { rate, since: None, least_frames: i64::MAX, longest_frames: i64::MIN, late: false }
+        Self { rate, since: None, windows: 0, least_frames: i64::MAX, longest_frames: None, late: false }
     }
 
-    /// Looks at a new window from now on.
+    /// The timeline was started or moved.
     pub fn restart(&mut self) {
         *self = Self::new(self.rate);
     }
@@ -46,20 +52,21 @@ impl Level {
 
     /// A unit has waited so long for its turn, or came so long after it.
     pub fn waited(&mut self, frames: i64) {
-        self.longest_frames = self.longest_frames.max(frames);
+        self.longest_frames = self.longest_frames.max(Some(frames));
     }
 
     /// How far the timeline is to be moved, in frames: forth where too much waits, back where too
     /// little does. `waiting_frames` wait now, `target_frames` are wanted.
     pub fn offset(&mut self, now: Instant, waiting_frames: i64, target_frames: i64) -> i64 {
         self.least_frames = self.least_frames.min(waiting_frames);
-        if now - *self.since.get_or_insert(now) < WINDOW {
+        let window = if self.windows < WINDOWS_SHORT { WINDOW_SHORT } else { WINDOW };
+        if now - *self.since.get_or_insert(now) < window {
             return 0;
         }
         let excess = self.least_frames.saturating_sub(target_frames);
-        let shortage = target_frames.saturating_sub(self.longest_frames);
+        let shortage = self.longest_frames.map_or(0, |longest| target_frames.saturating_sub(longest));
         let late = self.late;
-        self.restart();
+        *self = Self { windows: self.windows.saturating_add(1), ..Self::new(self.rate) };
         if excess > frames_in(EXCESS, self.rate) as i64 {
             excess
         } else if late && shortage > target_frames / SHORTAGE {
@@ -90,6 +97,15 @@ mod tests {
         assert_eq!(offset(false, 2400, 2400), 1440);
         assert_eq!(offset(true, 100, 100), -860);
         assert_eq!(offset(true, -240, 0), -1200);
+    }
+
+    #[test]
+    fn where_none_has_had_its_turn_nothing_is_known_of_a_shortage() {
+        let mut level = Level::new(48_000);
+        level.offset(Instant::from_nanos(0), 0, 960);
+        level.late();
+        // The card has stood still meanwhile.
+        assert_eq!(level.offset(Instant::from_nanos(0) + 2 * WINDOW, 0, 960), 0);
     }
 
     #[test]

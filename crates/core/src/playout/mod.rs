@@ -77,8 +77,8 @@ const LATE_MAX: u32 = 3;
 /// that is older still is of another timeline.
 const PAST: Duration = Duration::from_secs(10);
 
-/// Where a timeline may be: far enough from the ends of the scale (47,000 years at the highest rate) that no
-/// sum of times, delays and lengths meets them.
+/// Where a timeline may be: far enough from the ends of the scale (47,000 years at the highest
+/// rate) that no sum of times, delays and lengths meets them.
 const TIMES: RangeInclusive<MediaTime> = MediaTime(-(1 << 60))..=MediaTime(1 << 60);
 
 /// Plays one run of units of one format. A new run is a new `Playout`.
@@ -317,7 +317,7 @@ impl Playout {
             });
         }
         let start = self.decoded.len();
-        let turn = now + self.duration((start / self.channels) as i64);
+        let turn = now + self.duration(self.decoded_frames());
         self.level.waited(self.to_frames(turn.seconds_since(unit.arrived)).saturating_sub(skip));
         self.decoded.resize(start + unit.frames as usize * self.channels, 0.0);
         let count = self.decoder.decode(Some(&unit.payload), &mut self.decoded[start..]);
@@ -336,8 +336,8 @@ impl Playout {
 
     /// Appends the sound of a loss: up to `frames_max` frames, in the decoder's steps.
     fn conceal(&mut self, frames_max: i64) {
-        if self.buffer.is_empty() && (self.finishing || self.missing_frames > frames_in(PAUSE, self.format.rate)) {
-            self.state = if self.finishing { State::Ended } else { State::Waiting };
+        if self.buffer.is_empty() {
+            self.rest();
         }
         let step = self.decoder.conceal_step() as i64;
         let piece = frames_in(CONCEAL_PIECE, self.format.rate) as i64;
@@ -358,6 +358,16 @@ impl Playout {
         self.broken = true;
         self.next = self.next + frames;
         self.missing_frames += frames as u64;
+    }
+
+    /// Stops the timeline when nothing has been left to play for long enough, and the last of it
+    /// has faded.
+    fn rest(&mut self) {
+        if self.finishing && self.gain.is_silent() {
+            self.state = State::Ended;
+        } else if !self.finishing && self.missing_frames > frames_in(PAUSE, self.format.rate) {
+            self.state = State::Waiting;
+        }
     }
 
     /// Whether a unit is a copy, or was overtaken by what was played meanwhile: the past is never
@@ -394,10 +404,20 @@ impl Playout {
         }
     }
 
-    /// Frames at the format's rate between the timeline and the end of what has arrived.
+    /// Frames at the format's rate between the timeline, or where it will begin, and the end of
+    /// what has arrived.
     fn waiting_frames(&self) -> i64 {
-        let ahead = self.buffer.end().map_or(0, |end| end.frames_since(self.next));
-        ahead.saturating_add((self.decoded.len() / self.channels) as i64)
+        let (Some(front), Some(end)) = (self.buffer.front(), self.buffer.end()) else {
+            return self.decoded_frames();
+        };
+        match self.state {
+            State::Playing => end.frames_since(self.next).saturating_add(self.decoded_frames()),
+            State::Waiting | State::Ended => end.frames_since(front.time),
+        }
+    }
+
+    fn decoded_frames(&self) -> i64 {
+        (self.decoded.len() / self.channels) as i64
     }
 
     fn to_media(&self, card_frames: usize) -> i64 {

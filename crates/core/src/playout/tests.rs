@@ -37,10 +37,14 @@ impl Bench {
     }
 
     fn fill(&mut self) {
-        let mut block = vec![f32::NAN; PERIOD];
+        self.fill_frames(PERIOD);
+    }
+
+    fn fill_frames(&mut self, frames: usize) {
+        let mut block = vec![f32::NAN; frames];
         self.playout.fill(self.now, &mut block);
         while self.playout.reclaim().is_some() {}
-        self.now += duration(PERIOD as u64);
+        self.now += duration(frames as u64);
         self.out.extend(block);
     }
 
@@ -89,6 +93,14 @@ fn the_first_sample_is_heard_the_latency_after_it_arrived() {
         assert_eq!(duration(first as u64), Duration::from_millis(latency + 5), "latency {latency} ms");
         assert_eq!(bench.playout.take_stats().concealment_events, 0);
     }
+}
+
+#[test]
+fn what_is_buffered_before_the_start_is_what_waits() {
+    let mut bench = Bench::new(100);
+    (0..4).for_each(|n| bench.insert_at(1_000_000 + n, at(1000)));
+    bench.fill();
+    assert_eq!(bench.playout.take_stats().buffered, Duration::from_millis(20));
 }
 
 #[test]
@@ -271,6 +283,22 @@ fn the_end_is_played_to_the_last_unit() {
     assert!(bench.units().contains(&20), "unit 19 was the last");
     assert_eq!(bench.out.last(), Some(&0.0));
     assert_eq!(bench.playout.take_stats().concealed_samples, 0, "an end is no loss");
+}
+
+#[test]
+fn the_end_fades_whatever_the_period() {
+    for period in [1, 7, 64, 100] {
+        let mut bench = Bench::new(0);
+        bench.insert_at(20_000, at(1000));
+        bench.playout.finish();
+        while !bench.playout.is_ended() {
+            bench.fill_frames(period);
+        }
+        let loud = bench.out.iter().position(|&sample| sample > 0.6).expect("it is heard");
+        let steepest = bench.out[loud..].windows(2).map(|pair| (pair[1] - pair[0]).abs()).fold(0.0, f32::max);
+        assert!(steepest < 0.012, "period {period}: {steepest}");
+        assert!(bench.out.last().unwrap().abs() < 0.01);
+    }
 }
 
 #[test]

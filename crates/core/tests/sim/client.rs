@@ -1,0 +1,272 @@
+//! A sending process: a capture card, a packetizer and a sender, wired as the engine wires them.
+
+use audiostreamer_core::codec::opus;
+use audiostreamer_core::framing::{self, Deframer};
+use audiostreamer_core::packetizer::{self, Packetizer};
+use audiostreamer_core::rtcp::Ntp;
+use audiostreamer_core::sender::{self, Sender, Wire};
+use audiostreamer_core::{Codec, Encoding, Format, Instant};
+
+use crate::card::{self, Block, Card, Clock};
+use crate::netem::Service;
+use crate::rng::Rng;
+use crate::signal::{Signal, TimeCode};
+
+/// What a client is like.
+#[derive(Clone, Copy, Debug)]
+pub struct Client {
+    pub card: Card,
+    pub format: Format,
+    pub payload_type: u8,
+    /// Frames in a packet.
+    pub frames: usize,
+    pub service: Service,
+    /// Whether payloads travel without RTP around them.
+    pub raw: bool,
+    pub signal: Signal,
+    /// The one channel that hears the signal; the others are silent, so that several clients can
+    /// be told apart in the mix.
+    pub channel: usize,
+    /// Sequence number and timestamp of the first packet, if not left to chance.
+    pub first: Option<(u16, u32)>,
+}
+
+impl Client {
+    /// Stereo in 24 bits, packets of 5 ms: every sample that comes out can be read exactly.
+    pub fn l24() -> Self {
+        Self::pcm(98, Format::l24(48_000, 2), TimeCode::L24)
+    }
+
+    pub fn l16() -> Self {
+        Self::pcm(97, Format::l16(48_000, 2), TimeCode::L16)
+    }
+
+    /// As an original client: mono at 44.1 kHz in 16 bits, 441 frames at a time, no header.
+    pub fn raw() -> Self {
+        let format = Format { codec: Codec::Pcm(Encoding::S16Le), rate: 44_100, channels: 1 };
+        let card = Card::new(1).rate(44_100).period(441);
+        Self { raw: true, frames: 441, card, ..Self::pcm(0, format, TimeCode::L16) }
+    }
+
+    /// Music at 96 kb/s in packets of 5 ms, captured in mono.
+    pub fn opus() -> Self {
+        Self { card: Card::new(1), signal: Signal::Chirp, ..Self::pcm(96, Format::OPUS, TimeCode::L24) }
+    }
+
+    fn pcm(payload_type: u8, format: Format, code: TimeCode) -> Self {
+        Self {
+            card: Card::new(format.channels.into()).rate(format.rate),
+            format,
+            payload_type,
+            frames: format.rate as usize / 200,
+            service: Service::Datagrams,
+            raw: false,
+            signal: Signal::Code(code),
+            channel: 0,
+            first: None,
+        }
+    }
+
+    pub fn card(self, card: Card) -> Self {
+        Self { card, ..self }
+    }
+
+    pub fn frames(self, frames: usize) -> Self {
+        Self { frames, ..self }
+    }
+
+    pub fn tcp(self) -> Self {
+        Self { service: Service::Stream, ..self }
+    }
+
+    pub fn signal(self, signal: Signal) -> Self {
+        Self { signal, ..self }
+    }
+
+    /// Speaks into this channel only.
+    pub fn channel(self, channel: usize) -> Self {
+        Self { channel, ..self }
+    }
+
+    /// Begins with this sequence number and timestamp.
+    pub fn first(self, sequence: u16, timestamp: u32) -> Self {
+        Self { first: Some((sequence, timestamp)), ..self }
+    }
+}
+
+/// A client that runs.
+pub struct Running {
+    client: Client,
+    card: card::Running,
+    rng: Rng,
+    /// `None` while the process is gone; its card and its signal go on.
+    process: Option<Process>,
+    samples: Vec<f32>,
+    packet: Vec<u8>,
+    record: Vec<u8>,
+    /// What has not come back whole.
+    back: Deframer,
+}
+
+/// What a restart makes anew.
+struct Process {
+    packetizer: Packetizer,
+    sender: Sender,
+    ssrc: u32,
+    /// Sequence number and timestamp of the next packet.
+    next: (u16, u32),
+}
+
+impl Running {
+    pub fn new(client: Client, now: Instant, mut rng: Rng) -> Self {
+        let card = client.card.capture(now, rng.fork());
+        let random = (rng.number() as u16, rng.number() as u32);
+        let process = Process::new(&client, rng.number() as u32, client.first.unwrap_or(random));
+        let (samples, packet, record, back) = (Vec::new(), Vec::new(), Vec::new(), Deframer::default());
+        Self { client, card, rng, process: Some(process), samples, packet, record, back }
+    }
+
+    /// Starts the process anew, as a new source.
+    pub fn restart(&mut self) {
+        let ssrc = self.rng.number() as u32;
+        self.restart_as(ssrc);
+    }
+
+    /// Starts the process anew as `ssrc`; where its packets count from is left to chance.
+    pub fn restart_as(&mut self, ssrc: u32) {
+        let first = (self.rng.number() as u16, self.rng.number() as u32);
+        self.process = Some(Process::new(&self.client, ssrc, first));
+        self.back = Deframer::default();
+    }
+
+    /// Goes on as the same source with another format: a new payload type in mid-stream.
+    pub fn set_format(&mut self, payload_type: u8, format: Format, frames: usize) {
+        self.client = Client { payload_type, format, frames, ..self.client };
+        if let Some(Process { ssrc, next, .. }) = self.process {
+            self.process = Some(Process::new(&self.client, ssrc, next));
+        }
+    }
+
+    /// Ends the process without a word.
+    pub fn kill(&mut self) {
+        self.process = None;
+    }
+
+    /// Ends the stream as Ctrl-C does; then the process is gone.
+    pub fn finish(&mut self, now: Instant, mut transmit: impl FnMut(&[u8])) {
+        if let Some(mut process) = self.process.take() {
+            process.sender.finish();
+            process.transmit(now, &self.client, &mut self.packet, &mut self.record, &mut transmit);
+        }
+    }
+
+    pub fn set_period(&mut self, period: usize) {
+        self.card.set_period(period);
+    }
+
+    /// Takes what came back from the server: a datagram, or the next bytes of the stream.
+    pub fn handle_bytes(&mut self, now: Instant, bytes: &[u8]) {
+        let Some(process) = &mut self.process else { return };
+        match self.client.service {
+            Service::Datagrams => process.sender.handle_packet(now, bytes),
+            Service::Stream => {
+                self.back.handle_bytes(bytes);
+                while let Some(packet) = self.back.poll_packet() {
+                    process.sender.handle_packet(now, packet);
+                }
+            }
+        }
+    }
+
+    /// Captures what is due and gives away what is to be sent.
+    pub fn handle_timeout(&mut self, now: Instant, mut transmit: impl FnMut(&[u8])) {
+        while let Some(block) = self.card.poll_block(now) {
+            self.listen(block);
+            let captured = Instant::from_nanos(self.card.clock.heard_nanos(block.first as f64) as u64);
+            if let Some(process) = &mut self.process {
+                process.packetizer.push(captured, &self.samples);
+                process.transmit(now, &self.client, &mut self.packet, &mut self.record, &mut transmit);
+            }
+        }
+    }
+
+    pub fn poll_timeout(&self) -> Instant {
+        self.card.poll_timeout()
+    }
+
+    pub fn microphone(&self) -> &Clock {
+        &self.card.clock
+    }
+
+    pub fn ssrc(&self) -> Option<u32> {
+        self.process.as_ref().map(|process| process.ssrc)
+    }
+
+    pub fn stats(&self) -> Option<sender::Stats> {
+        self.process.as_ref().map(|process| process.sender.stats())
+    }
+
+    fn listen(&mut self, block: Block) {
+        let Client { card, signal, channel, .. } = self.client;
+        let channels = usize::from(card.channels);
+        self.samples.clear();
+        self.samples.resize(block.frames * channels, 0.0);
+        for (number, frame) in (block.first..).zip(self.samples.chunks_exact_mut(channels)) {
+            frame[channel] = signal.sample(number, card.rate);
+        }
+    }
+}
+
+impl Process {
+    fn new(client: &Client, ssrc: u32, first: (u16, u32)) -> Self {
+        let Client { card, format, payload_type, frames, raw, .. } = *client;
+        let packetizer = Packetizer::new(packetizer::Config {
+            rate: card.rate,
+            channels: card.channels,
+            format,
+            frames,
+            opus: opus::Settings::default(),
+        });
+        let sender = Sender::new(sender::Config {
+            ssrc,
+            first_sequence: first.0,
+            first_timestamp: first.1,
+            cname: "client".into(),
+            wire: if raw { Wire::Raw } else { Wire::Rtp { payload_type } },
+            rate: format.rate,
+            wall_epoch: Ntp(1 << 40),
+        });
+        Self { packetizer: packetizer.expect("a format that can be coded"), sender, ssrc, next: first }
+    }
+
+    fn transmit(
+        &mut self,
+        now: Instant,
+        client: &Client,
+        packet: &mut Vec<u8>,
+        record: &mut Vec<u8>,
+        transmit: &mut impl FnMut(&[u8]),
+    ) {
+        loop {
+            let frame = self.packetizer.poll().expect("a frame that the codec takes");
+            let more = frame.is_some();
+            if let Some(frame) = &frame {
+                self.sender.handle_frame(now, frame);
+                self.next = (self.next.0.wrapping_add(1), self.next.1.wrapping_add(frame.frames as u32));
+            }
+            while self.sender.poll_transmit(now, packet) {
+                match (client.service, client.raw) {
+                    (Service::Stream, false) => {
+                        record.clear();
+                        framing::frame(packet, record);
+                        transmit(record);
+                    }
+                    _ => transmit(packet),
+                }
+            }
+            if !more {
+                return;
+            }
+        }
+    }
+}

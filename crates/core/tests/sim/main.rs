@@ -1,0 +1,39 @@
+//! The deterministic simulator: the real core between virtual sound cards and virtual links.
+//!
+//! A scenario is a world, its clients, some time, and what was heard:
+//!
+//! ```ignore
+//! let mut world = World::new(Server::new());
+//! let client = world.add(Client::l24(), paths::good_wifi());
+//! world.run(seconds(10));
+//! let heard = world.heard(client);
+//! assert!(heard.delay(0.95) < 40.0, "{:.1} ms", heard.delay(0.95));
+//! assert_eq!(heard.repeated_frames, 0);
+//! ```
+//!
+//! At every step, whatever the scenario: all samples that the card asks for are written, finite
+//! and within full scale; every packet and every unit is in exactly one counter; every payload
+//! that went into a voice comes back.
+
+mod card;
+mod client;
+mod netem;
+mod observe;
+mod paths;
+mod recording;
+mod rng;
+mod scenarios;
+mod server;
+mod signal;
+mod trace;
+mod world;
+
+use std::time::Duration;
+
+fn seconds(seconds: f64) -> Duration {
+    Duration::from_secs_f64(seconds)
+}
+
+fn millis(millis: f64) -> Duration {
+    Duration::from_secs_f64(millis * 1e-3)
+}

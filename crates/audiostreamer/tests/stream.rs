@@ -267,6 +267,30 @@ fn a_client_that_was_started_first_waits_for_the_server_over_tcp() {
     assert_client_waits_for_the_server("tcp");
 }
 
+fn assert_live_sound_waits_for_the_server(protocol: &str) {
+    let port = port::free();
+    let address = format!("127.0.0.1:{port}");
+    let client = ours(["client", &address, "--input=tone:440", "--codec=l16", "--protocol", protocol]).start();
+    client.wait_for_line("waiting for");
+    let server = Server::start_at(port, &[]);
+    server.wait_for_client(1);
+    server.play_on(1.0);
+    client.interrupt().assert_code(0);
+    server.finish_client(1);
+    let heard = compare(&signal::sine(440.0, 0.5, RATE, 2), &server.stop());
+    assert!(heard.correlation > 0.99, "{heard:?}");
+}
+
+#[test]
+fn live_sound_goes_out_as_soon_as_the_server_is_there_over_udp() {
+    assert_live_sound_waits_for_the_server("udp");
+}
+
+#[test]
+fn live_sound_goes_out_as_soon_as_the_server_is_there_over_tcp() {
+    assert_live_sound_waits_for_the_server("tcp");
+}
+
 fn assert_client_finds_the_server_again(protocol: &str, end_of_first: impl FnOnce(Server) -> Audio) {
     let noise = signal::noise(46, 8.0, RATE, 2, 16);
     let input = Input::wav(&noise, 16);

@@ -365,9 +365,9 @@ const UNREFUSED: Duration = Duration::from_millis(500);
 
 fn send(link: &mut Option<Link>, packet: &[u8], dropped: &mut u64) {
     match link.as_mut().map(|link| link.send(packet)) {
-        Some(Ok(Sent::Sent)) => {}
         Some(Ok(Sent::Dropped)) => *dropped += 1,
-        // The reading side is told of the same and says why.
-        Some(Err(_)) | None => *link = None,
+        // The reading side says that the link is down, and why. But each refusal of a datagram is
+        // told to one side only, so the link stays until the reading side has heard of one, too.
+        Some(Ok(Sent::Sent) | Err(_)) | None => {}
     }
 }

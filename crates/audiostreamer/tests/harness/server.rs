@@ -41,6 +41,12 @@ impl Server {
         format!("127.0.0.1:{}", self.port)
     }
 
+    /// Waits until so many clients have begun to play.
+    #[track_caller]
+    pub fn wait_for_client(&self, count: usize) {
+        self.program.wait_for_lines(", over ", count);
+    }
+
     /// Waits until all that the ended client had sent has been played. The server plays on its
     /// own clock, so the recording tells how far it is.
     #[track_caller]

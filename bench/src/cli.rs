@@ -91,7 +91,7 @@ fn latency(options: Latency, results: &Path) -> Result<()> {
     let systems = if systems.is_empty() { installed(&ALL, &plan) } else { systems };
     let links = if impair.is_empty() { vec![None] } else { impair.into_iter().map(Some).collect() };
     let setting = buffer.map_or(Setting::Default, Setting::Tuned);
-    let mut lab = Lab::open(plan)?;
+    let mut lab = Lab::open(plan, SECONDS)?;
     let conditions = report::conditions(lab.jackd.realtime);
     let _hogs = Hogs::start(hog)?;
     let rows = compare(&mut lab, &systems, setting, &links, lowest)?;
@@ -100,7 +100,7 @@ fn latency(options: Latency, results: &Path) -> Result<()> {
 
 fn cpu(options: Cpu, results: &Path) -> Result<()> {
     let systems = installed(&OPUS, &options.plan);
-    let mut lab = Lab::open(options.plan)?;
+    let mut lab = Lab::open(options.plan, SECONDS)?;
     let conditions = report::conditions(lab.jackd.realtime);
     let mut rounds = Vec::new();
     for _ in 0..options.rounds {
@@ -122,7 +122,7 @@ fn write_mix(options: &mix::Options, results: &Path) -> Result<()> {
 fn all(plan: Plan, results: &Path) -> Result<()> {
     let systems = installed(&ALL, &plan);
     for (name, link) in [("loopback", None), ("wifi", Some(Scenario::N2))] {
-        let mut lab = Lab::open(plan.clone())?;
+        let mut lab = Lab::open(plan.clone(), SECONDS_OF_MANY)?;
         let conditions = report::conditions(lab.jackd.realtime);
         let rows = compare(&mut lab, &systems, Setting::Default, &[link], true)?;
         report::write(&rows, name, &conditions, results)?;
@@ -130,13 +130,12 @@ fn all(plan: Plan, results: &Path) -> Result<()> {
     cpu(Cpu { rounds: 3, plan }, results)
 }
 
-fn smoke(mut plan: Plan, results: &Path) -> Result<()> {
-    plan.seconds = 5;
+fn smoke(plan: Plan, results: &Path) -> Result<()> {
     if let Some(program) = System::OursL16.missing_program(&plan.ours) {
         bail!("{program} is not there: build it first, or name it by --binary");
     }
     let systems = installed(&[System::OursL16, System::OursOpus, System::Zita], &plan);
-    let mut lab = Lab::open(plan)?;
+    let mut lab = Lab::open(plan, SECONDS_OF_SMOKE)?;
     let conditions = report::conditions(lab.jackd.realtime);
     let rows = compare(&mut lab, &systems, Setting::Default, &[None], false)?;
     ensure!(rows.len() == systems.len(), "a system could not be measured");
@@ -183,6 +182,12 @@ fn installed(systems: &[System], plan: &Plan) -> Vec<System> {
     };
     systems.iter().copied().filter(is_there).collect()
 }
+
+/// Long enough for a stall of the common kind to show.
+const SECONDS: u64 = 20;
+/// What keeps everything within half an hour.
+const SECONDS_OF_MANY: u64 = 12;
+const SECONDS_OF_SMOKE: u64 = 5;
 
 const ALL: [System; 8] = [
     System::OursL16,

@@ -20,7 +20,8 @@ pub struct Lab {
     pub jackd: Jackd,
     reference: Arc<Reference>,
     plan: Plan,
-    pub dir: tempfile::TempDir,
+    length: Duration,
+    dir: tempfile::TempDir,
 }
 
 /// What all measurements of a command have in common.
@@ -29,9 +30,9 @@ pub struct Plan {
     /// Frames per period of the JACK server
     #[arg(long, value_name = "FRAMES", default_value_t = 128)]
     pub period: u32,
-    /// Seconds to measure, after three seconds to settle
-    #[arg(long, value_name = "S", default_value_t = 20)]
-    pub seconds: u64,
+    /// Seconds to measure, after three seconds to settle [default: 20, less in `all` and `smoke`]
+    #[arg(long, value_name = "S")]
+    pub seconds: Option<u64>,
     /// Another seed is another weather on impaired links
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub seed: u64,
@@ -52,12 +53,14 @@ pub struct Case {
 }
 
 impl Lab {
-    pub fn open(plan: Plan) -> Result<Self> {
+    /// Starts the JACK server; each measurement takes `seconds` where the plan says nothing else.
+    pub fn open(plan: Plan, seconds: u64) -> Result<Self> {
+        let length = Duration::from_secs(plan.seconds.unwrap_or(seconds));
         let dir = tempfile::tempdir()?;
         let jackd = Jackd::start(plan.period, dir.path())?;
-        let total = Duration::from_secs(plan.seconds) + SETTLE + START_UP;
+        let total = length + SETTLE + START_UP;
         let reference = Arc::new(Reference::new(frames(total)));
-        Ok(Self { jackd, reference, plan, dir })
+        Ok(Self { jackd, reference, plan, length, dir })
     }
 
     /// Measures, and again where the machine disturbed it; of all attempts the least disturbed counts.
@@ -129,7 +132,7 @@ impl Lab {
 
         pause(SETTLE)?;
         let before = Meter::read(&sender, &receiver, network, &probe);
-        pause(Duration::from_secs(self.plan.seconds))?;
+        pause(self.length)?;
         let after = Meter::read(&sender, &receiver, network, &probe);
         receiver.check_alive()?;
         sender.check_alive()?;

@@ -118,7 +118,7 @@ impl System {
             Self::Zita => &[10., 5., 3., 2., 1., 0.],
             Self::Jacktrip => &[8., 4., 3., 2.],
             Self::JacktripAuto => &[],
-            Self::GstOpus | Self::GstL16 => &[100., 50., 20., 10., 5., 2., 0.],
+            Self::GstOpus | Self::GstL16 => &[100., 50., 20., 10., 5., 3., 1.],
             Self::Trx => &[32., 16., 8., 4., 2.],
         };
         buffers.iter().map(|b| Setting::Tuned(*b)).collect()
@@ -148,7 +148,7 @@ impl System {
             Self::OursL16 | Self::OursOpus | Self::OursTcpL16 | Self::OursTcpOpus => format!("--latency {buffer}ms"),
             Self::Zita => format!("--buff {buffer} --filt 16"),
             Self::Jacktrip | Self::JacktripAuto => format!("-q {buffer} --udprt"),
-            Self::GstOpus | Self::GstL16 => format!("latency={buffer}, low-latency"),
+            Self::GstOpus | Self::GstL16 => format!("latency={buffer}, buffer-time"),
             Self::Trx => format!("-j {buffer} -m {buffer} -f {TRX_TUNED_FRAME}"),
         }
     }
@@ -229,12 +229,12 @@ fn gst_l16_pair(setting: Setting, site: &Site) -> Pair {
 
 fn gst_pair(encode: &str, caps: &str, decode: &str, setting: Setting, site: &Site) -> Pair {
     let Site { receiver, port, .. } = site;
-    let (jitter, device, sync) = match setting {
-        Setting::Tuned(ms) => (format!("latency={ms}"), "low-latency=true", "sync=false"),
-        _ => (String::new(), "", ""),
+    let (jitter, playback, sync) = match setting {
+        Setting::Tuned(ms) => (format!("latency={ms}"), format!("buffer-time={}", ms * 1000.0), "sync=false"),
+        _ => (String::new(), String::new(), ""),
     };
-    let source = format!("jackaudiosrc connect=none client-name=gst-send {device}");
-    let sink = format!("jackaudiosink connect=none client-name=gst-receive {device}");
+    let source = "jackaudiosrc connect=none client-name=gst-send";
+    let sink = format!("jackaudiosink connect=none client-name=gst-receive {playback}");
     let send = format!("{source} ! audioconvert ! {encode} ! udpsink host={receiver} port={port} {sync}");
     let receive = format!(
         "udpsrc port={port} caps={caps} ! rtpjitterbuffer {jitter} ! {decode} ! audioconvert ! audioresample ! {sink}"

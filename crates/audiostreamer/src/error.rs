@@ -36,9 +36,6 @@ pub enum Error {
     /// The demo's own files.
     #[error("{path}: {why}")]
     Demo { path: String, why: String },
-    /// Whoever read what is played has closed the pipe.
-    #[error("stdout is closed: nobody reads what is played any more")]
-    OutputClosed,
     /// Standard output is closed.
     #[error("can't write to stdout: {0}")]
     Stdout(io::Error),
@@ -57,7 +54,7 @@ impl Error {
             Error::Usage(_) | Error::NoPayloadType(_) => 2,
             Error::Device(error) => error.exit_code(),
             Error::Listen { .. } | Error::Network { .. } => 4,
-            Error::Sdp { .. } | Error::Demo { .. } | Error::OutputClosed | Error::Stdout(_) => 6,
+            Error::Sdp { .. } | Error::Demo { .. } | Error::Stdout(_) => 6,
             Error::Core(audiostreamer_core::Error::UnsupportedFormat(_)) => 2,
             Error::Core(_) | Error::Signals(_) | Error::Thread(_) => 1,
         }

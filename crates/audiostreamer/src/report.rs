@@ -34,6 +34,8 @@ pub enum Event {
     Capturing { name: String, shape: Shape },
     /// The source or sink is gone; it is tried again until it is back.
     DeviceLost { name: String, why: String },
+    /// Whoever read what is played has closed the pipe, as `head` does.
+    OutputClosed,
     /// Some of the sound is missing on our own side.
     Gap(Gap),
     /// The system grants no real-time priority; sound may stutter when the machine is busy.
@@ -65,6 +67,7 @@ impl fmt::Display for Event {
             Event::Playing { name, shape } => write!(f, "playing on {name}, {shape}"),
             Event::Capturing { name, shape } => write!(f, "capturing from {name}, {shape}"),
             Event::DeviceLost { name, why } => write!(f, "{name} is gone: {why}; trying to open it again"),
+            Event::OutputClosed => f.write_str("standard output is closed: nobody reads what is played any more"),
             Event::Gap(gap) => gap.fmt(f),
             Event::NoRealTime => {
                 f.write_str("no real-time priority (see `ulimit -r`); sound may stutter when the machine is busy")

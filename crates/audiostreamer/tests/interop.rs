@@ -29,7 +29,7 @@ fn played(options: &[&str], sender: impl FnOnce(u16) -> Program) -> Audio {
     let server = Server::start(options);
     let ended = sender(server.port).wait();
     ended.assert_code(0);
-    server.play_on(0.7);
+    server.play_out();
     server.stop()
 }
 

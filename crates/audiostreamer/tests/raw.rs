@@ -27,7 +27,7 @@ fn assert_server_plays(sound: &Audio, sender: impl FnOnce(u16) -> Program) {
     let server = Server::start(&[RAW, "--output-format=wav:s16le,44100,1"]);
     let ended = sender(server.port).wait();
     ended.assert_code(0);
-    server.play_on(1.0); // over UDP nothing says that it is over
+    server.play_out(); // over UDP nothing says that it is over
     exact::find(sound, &server.stop()).assert_whole();
 }
 
@@ -102,7 +102,7 @@ fn a_pyaudio_client_is_played() {
     let client = python::client(server.port, "udp", &[]).environment(&pulse.environment()).keeping_stdout().start();
     client.wait_for_stdout("Streaming...".len());
     pulse.play(&signal::melody(84, 2.5, 48_000, 1).on_channels(2), "microphone").wait().assert_code(0);
-    server.play_on(0.5);
+    server.play_out();
     let heard = compare(&melody, &server.stop());
     assert!(heard.seconds() > 2.2 && heard.correlation > 0.9, "{heard:?}");
 }
@@ -211,7 +211,7 @@ fn the_pair_of_ours_speaks_raw_to_itself() {
     for protocol in ["udp", "tcp"] {
         let server = Server::start(&["--raw=s24le,48000,2"]);
         input.stream_all_to(&server.address(), &["--raw=s24le,48000,2", "--protocol", protocol]);
-        server.play_on(1.0);
+        server.play_out();
         exact::find(&noise, &server.stop()).assert_whole();
     }
 }

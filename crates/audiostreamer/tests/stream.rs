@@ -8,7 +8,7 @@ use harness::audio::Audio;
 use harness::compare::compare;
 use harness::exact;
 use harness::program::{installed, other, ours};
-use harness::server::{Input, SAFE, Server, record};
+use harness::server::{Input, SAFE, SAFELY_LATER, Server, record};
 use harness::{port, signal};
 
 const RATE: u32 = 48_000;
@@ -183,7 +183,7 @@ fn what_is_played_goes_out_on_stdout() {
     server.wait_for_line("listening on");
     Input::wav(&noise, 24).stream_all_to(&listen, &["--codec=l24"]);
     server.wait_for_line("has ended");
-    server.wait_for_stdout(server.stdout_len() + (RATE * 3) as usize); // half a second
+    server.wait_for_stdout(server.stdout_len() + (f64::from(RATE * 6) * SAFELY_LATER) as usize);
     let ended = server.interrupt();
     ended.assert_code(0);
     exact::find(&noise, &Audio::from_s24le(&ended.stdout, RATE, 2)).assert_whole();
@@ -298,7 +298,7 @@ fn assert_client_finds_the_server_again(protocol: &str, end_of_first: impl FnOnc
     let port = server.port;
     let client = input.stream_to(&server.address(), &["--codec=l16", "--protocol", protocol]);
     server.program.wait_for_line(": l16,");
-    server.play_on(1.0);
+    server.play_on(1.5);
     let before = end_of_first(server);
     let server = Server::start_at(port, &[]);
     client.wait().assert_code(0);
@@ -332,11 +332,11 @@ fn assert_killed_client_may_come_again(protocol: &str) {
     let server = Server::start(&[]);
     let first = inputs[0].stream_to(&server.address(), &options);
     server.program.wait_for_line(": l16,");
-    server.play_on(1.0);
+    server.play_on(1.5);
     first.kill();
     let second = inputs[1].stream_to(&server.address(), &options);
     second.wait().assert_code(0);
-    server.play_on(1.0);
+    server.play_out();
     let played = server.stop();
     exact::find(&sounds[0], &played).assert_whole_until(RATE as usize / 4);
     exact::find(&sounds[1], &played).assert_whole();

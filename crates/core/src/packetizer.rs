@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::channels::map_channels;
 use crate::codec::{Encoder, opus};
 use crate::resample::Resampler;
-use crate::{Codec, Error, Format, Instant, MediaTime, duration_of};
+use crate::{Codec, Error, Format, Instant, MediaTime, duration_of, frames_in};
 
 /// What a [`Packetizer`] is given and what it makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,11 +101,25 @@ impl Packetizer {
         self.next = self.next + (frames * rate / u64::from(self.config.rate)) as i64;
     }
 
+    /// Says that nothing more will be pushed: silence follows, enough that the last sample leaves
+    /// the resampler, the codec's look-ahead and the last frame.
+    pub fn finish(&mut self) {
+        let rate = self.config.rate;
+        let held = frames_in(self.delay(), rate) as usize;
+        let frame = self.frames_needed();
+        let frames = self.waiting.len() / self.channels + held;
+        // What a resampled frame takes varies by a few: one more makes sure.
+        let spare = if self.resampler.is_some() { frame } else { 0 };
+        let silent = frames.next_multiple_of(frame) + spare - self.waiting.len() / self.channels;
+        self.waiting.resize(self.waiting.len() + silent * self.channels, 0.0);
+        self.captured_until += duration_of(silent as u64, rate);
+    }
+
     /// The next frame, when enough is there. A frame that the codec refuses is an error, and is
     /// left out of the stream.
     pub fn poll(&mut self) -> Result<Option<Frame<'_>>, Error> {
         let frames = self.config.frames;
-        let needed = self.resampler.as_mut().map_or(frames, |resampler| resampler.input_frames(frames));
+        let needed = self.frames_needed();
         let samples = needed * self.channels;
         if self.waiting.len() < samples {
             return Ok(None);
@@ -136,6 +150,12 @@ impl Packetizer {
     pub fn delay(&mut self) -> Duration {
         let resampling = self.resampler.as_ref().map_or(0, Resampler::delay_frames) as u64;
         duration_of(resampling + u64::from(self.encoder.lookahead_frames()), self.config.format.rate)
+    }
+
+    /// Captured frames that make up the next coded one.
+    fn frames_needed(&mut self) -> usize {
+        let frames = self.config.frames;
+        self.resampler.as_mut().map_or(frames, |resampler| resampler.input_frames(frames))
     }
 
     fn waiting_duration(&self) -> Duration {
@@ -200,6 +220,20 @@ mod tests {
         packetizer.skip(480);
         packetizer.push(Instant::default(), &[0.0; 480]);
         assert_eq!(packetizer.poll().unwrap().unwrap().time, MediaTime(240 + 480));
+    }
+
+    #[test]
+    fn the_last_sample_is_sent_though_it_fills_no_frame() {
+        let mut packetizer = Packetizer::new(config(48_000, 1, Format::l16(48_000, 1), 128)).unwrap();
+        packetizer.push(Instant::default(), &[0.5; 200]);
+        packetizer.finish();
+        let mut sent = 0;
+        while let Some(frame) = packetizer.poll().unwrap() {
+            sent += frame.frames;
+        }
+        assert_eq!(sent, 256);
+        packetizer.finish();
+        assert!(packetizer.poll().unwrap().is_none(), "nothing is left");
     }
 
     #[test]

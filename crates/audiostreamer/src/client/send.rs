@@ -148,6 +148,7 @@ impl<'a, R: Fn(Report)> SendThread<'a, R> {
                 SendEvent::Link(event) => self.handle_link(event)?,
                 SendEvent::Finish => {
                     self.send_captured()?;
+                    self.send_rest()?;
                     return Ok(Turn::Finished);
                 }
             }
@@ -248,6 +249,14 @@ impl<'a, R: Fn(Report)> SendThread<'a, R> {
             self.send_frames()?;
         }
         Ok(())
+    }
+
+    /// Sends what fills no frame.
+    fn send_rest(&mut self) -> Result<(), Error> {
+        if let Some(stream) = &mut self.stream {
+            stream.packetizer.finish();
+        }
+        self.send_frames()
     }
 
     fn send_frames(&mut self) -> Result<(), Error> {

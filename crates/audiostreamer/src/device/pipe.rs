@@ -176,7 +176,7 @@ fn read_error(cause: io::Error) -> FileError {
     FileError::Read { name: NAME.into(), cause }
 }
 
-const NAME: &str = "stdin";
+const NAME: &str = "standard input";
 /// Sound cards are within 100 millionths of their rate, seldom within 200.
 const FASTER_PPM: u32 = 200;
 /// What comes from a card while this machine is busy waits in the pipe, and would wait there for

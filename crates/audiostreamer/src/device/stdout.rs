@@ -99,7 +99,7 @@ fn write_error(cause: io::Error) -> FileError {
     FileError::Write { name: NAME.into(), cause }
 }
 
-const NAME: &str = "stdout";
+const NAME: &str = "standard output";
 /// More than a program needs to get going; what it is behind by, everyone hears later by.
 const PATIENCE: Duration = Duration::from_millis(500);
 /// A pipe that has room for anything takes this many bytes without blocking (pipe(7)).

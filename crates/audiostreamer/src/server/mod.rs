@@ -96,7 +96,8 @@ pub async fn run(
             datagram = udp.receive() => server.handle_datagram(&udp, datagram),
             event = connections.next() => server.handle_connection(&mut connections, event),
             event = from_sink.recv() => match server.handle_sink(event) {
-                Ok(()) => {}
+                Ok(Playing::Goes) => {}
+                Ok(Playing::Ended) => break Ok(()),
                 Err(error) => break Err(error),
             },
             _ = tick.tick() => server.handle_tick(&mut connections),
@@ -138,6 +139,12 @@ fn start_sink(config: &Config, events: UnboundedSender<SinkEvent>) -> Result<dev
     };
     let notify = move |notice| drop(events.send(SinkEvent::Notice(notice)));
     Ok(device::start_sink(&config.sink, config.wanted, make, notify)?)
+}
+
+enum Playing {
+    Goes,
+    /// Nobody takes what is played any more.
+    Ended,
 }
 
 /// Where packets come from.
@@ -340,7 +347,7 @@ impl<R: Fn(Report)> Server<R> {
         }
     }
 
-    fn handle_sink(&mut self, event: Option<SinkEvent>) -> Result<(), Error> {
+    fn handle_sink(&mut self, event: Option<SinkEvent>) -> Result<Playing, Error> {
         match event {
             Some(SinkEvent::Opened(mixer, shape)) => {
                 self.output = Some(Output { mixer, shape, latency: self.config.latency });
@@ -355,9 +362,12 @@ impl<R: Fn(Report)> Server<R> {
             }
             Some(SinkEvent::Notice(Notice::Gap(gap))) => self.say(Event::Gap(gap)),
             Some(SinkEvent::Notice(Notice::Failed(error))) => return Err(error.into()),
-            Some(SinkEvent::Notice(Notice::Ended)) | None => return Err(Error::OutputClosed),
+            Some(SinkEvent::Notice(Notice::Ended)) | None => {
+                self.say(Event::OutputClosed);
+                return Ok(Playing::Ended);
+            }
         }
-        Ok(())
+        Ok(Playing::Goes)
     }
 
     fn handle_tick(&mut self, connections: &mut Connections) {

@@ -9,7 +9,10 @@ use super::program::{Ended, Program, ours};
 use super::{port, wait};
 
 /// The playout delay where every sample is compared: more than a busy machine holds packets up.
-pub const SAFE: &str = "--latency=200ms";
+pub const SAFE: &str = "--latency=500ms";
+
+/// Longer than that delay, in seconds.
+pub const SAFELY_LATER: f64 = 0.7;
 
 /// A running server that records what it plays.
 pub struct Server {
@@ -52,7 +55,13 @@ impl Server {
     #[track_caller]
     pub fn finish_client(&self, count: usize) {
         self.program.wait_for_lines("has ended", count);
-        self.play_on(0.5);
+        self.play_out();
+    }
+
+    /// Waits until all that has arrived has been played.
+    #[track_caller]
+    pub fn play_out(&self) {
+        self.play_on(SAFELY_LATER);
     }
 
     /// Waits until the recording is so many seconds longer.

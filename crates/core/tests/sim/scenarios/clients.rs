@@ -104,7 +104,7 @@ fn opus_and_pcm_may_take_turns() {
     world.run(seconds(2.0));
     world.client(client).set_format(98, Format::l24(48_000, 2), 240);
     world.run(seconds(2.0));
-    for (second, delay, correlation) in [(1.4, 29.0, 0.999), (3.4, 31.5, 0.97), (5.4, 29.0, 0.999)] {
+    for (second, delay, correlation) in [(1.4, 29.0, 0.999), (3.4, 31.5, 0.93), (5.4, 29.0, 0.999)] {
         let heard = world.align(client, second);
         assert!((heard.delay_millis - delay).abs() < 3.0, "at {second} s: {heard:?}");
         assert!(heard.correlation > correlation, "at {second} s: {heard:?}");

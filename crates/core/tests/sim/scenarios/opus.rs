@@ -9,7 +9,7 @@ fn opus_is_heard_its_look_ahead_later_than_pcm() {
     world.run(seconds(10.0));
     for second in [1.4, 2.7, 3.3, 5.6, 8.5] {
         let heard = world.align(client, second);
-        assert!(heard.correlation > 0.97, "at {second} s: {heard:?}");
+        assert!(heard.correlation > 0.95, "at {second} s: {heard:?}");
         assert!((29.5..33.5).contains(&heard.delay_millis), "at {second} s: {heard:?}");
     }
     assert_eq!(world.recording(client).silences(2.0), []);
@@ -24,7 +24,7 @@ fn every_packet_length_is_heard() {
         let heard = world.align(client, 3.4);
         let packet = frames as f64 / 48.0;
         assert!((heard.delay_millis - packet - 26.5).abs() < 2.5, "{frames} frames: {heard:?}");
-        assert!(heard.correlation > 0.95, "{frames} frames: {heard:?}");
+        assert!(heard.correlation > 0.93, "{frames} frames: {heard:?}");
     }
 }
 
@@ -49,5 +49,5 @@ fn long_losses_are_silence_and_not_a_drone() {
     let silences = world.recording(client).silences(20.0);
     assert_eq!(silences.len(), 1, "{silences:?}");
     assert!((420.0..480.0).contains(&silences[0].millis), "{silences:?}");
-    assert!(world.align(client, 3.5).correlation > 0.97);
+    assert!(world.align(client, 3.5).correlation > 0.95);
 }

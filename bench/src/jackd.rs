@@ -1,0 +1,70 @@
+//! A private JACK server on the dummy driver: a sound card without hardware, paced by a timer.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+
+use crate::os;
+use crate::process::{Process, pause};
+
+/// Frames per second of every run.
+pub const RATE: u32 = 48_000;
+
+/// A running JACK server, found by every child through `JACK_DEFAULT_SERVER`.
+pub struct Jackd {
+    process: Process,
+    /// Whether it runs with real-time priority.
+    pub realtime: bool,
+}
+
+impl Jackd {
+    /// Starts a server with this many frames per period and waits until clients can open it.
+    pub fn start(period: u32, logs: &Path) -> Result<Self> {
+        let realtime = os::grants_realtime();
+        let priority = if realtime { "-R" } else { "-r" };
+        let line = format!("jackd {priority} -n {} -d dummy -r {RATE} -p {period}", server_name());
+        let argv: Vec<String> = line.split(' ').map(String::from).collect();
+        let mut jackd = Self { process: Process::start("jackd", &argv, &[], logs)?, realtime };
+        jackd.wait_until_open()?;
+        Ok(jackd)
+    }
+
+    /// Fails when the server has died.
+    pub fn check_alive(&mut self) -> Result<()> {
+        self.process.check_alive()
+    }
+
+    fn wait_until_open(&mut self) -> Result<()> {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while Instant::now() < deadline {
+            self.process.check_alive()?;
+            if jack::Client::new("asbench-knock", jack::ClientOptions::NO_START_SERVER).is_ok() {
+                return Ok(());
+            }
+            pause(Duration::from_millis(50))?;
+        }
+        bail!("jackd does not answer:\n{}", self.process.log_tail(12))
+    }
+}
+
+/// Points this process and its children to the private server. Call first, before any thread is there.
+pub fn adopt_private_server() {
+    // JACK keeps a list of at most eight servers in /dev/shm, and those that were killed stay on it.
+    // Users who are not root have to share that list.
+    let _ = os::own_shared_memory();
+    let settings = [
+        ("JACK_DEFAULT_SERVER", server_name()),
+        ("JACK_NO_AUDIO_RESERVATION", "1".into()), // no D-Bus needed
+        ("JACK_NO_START_SERVER", "1".into()),
+    ];
+    for (key, value) in settings {
+        // SAFETY: `main` calls this before it starts any thread.
+        unsafe { std::env::set_var(key, value) };
+    }
+    jack::set_logger(jack::LoggerType::None); // attempts to open a server that is still starting are no news
+}
+
+fn server_name() -> String {
+    format!("asbench-{}", std::process::id())
+}

@@ -1,0 +1,40 @@
+//! Measures AudioStreamer beside its peers: real processes, real sockets, a private JACK server.
+
+mod analysis;
+mod chart;
+mod cli;
+mod hog;
+mod jackd;
+mod latency;
+mod link;
+mod mix;
+mod netns;
+mod os;
+mod probe;
+mod process;
+mod reference;
+mod report;
+mod search;
+mod systems;
+mod weather;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser;
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<()> {
+    jackd::adopt_private_server();
+    process::catch_interrupts()?;
+    cli::run(cli::Cli::parse())
+}

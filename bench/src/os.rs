@@ -1,0 +1,68 @@
+//! What the bench asks of Linux and std has no word for.
+
+use std::ffi::CStr;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+/// Gives the calling thread real-time priority; false where the system refuses it.
+pub fn raise_thread(priority: i32) -> bool {
+    let param = libc::sched_param { sched_priority: priority };
+    // SAFETY: `param` outlives the call; 0 names the calling thread.
+    unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &param) == 0 }
+}
+
+/// Whether threads of this user can have real-time priority.
+pub fn grants_realtime() -> bool {
+    std::thread::spawn(|| raise_thread(10)).join().unwrap_or(false)
+}
+
+/// Has the kernel end the child when the bench dies, however it dies.
+pub fn die_with_parent(command: &mut Command) {
+    // SAFETY: prctl is a bare system call, allowed between fork and exec.
+    unsafe {
+        command.pre_exec(|| {
+            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM);
+            Ok(())
+        });
+    }
+}
+
+/// Asks a process to end.
+pub fn terminate(pid: u32) {
+    // SAFETY: kill touches no memory of ours; `pid` is a child that has not been waited for.
+    unsafe { libc::kill(pid as i32, libc::SIGTERM) };
+}
+
+/// Gives this process and its children a /dev/shm of their own. Call before any thread is there.
+pub fn own_shared_memory() -> io::Result<()> {
+    let succeeded = |result: libc::c_int| if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) };
+    let (none, tmpfs) = (c"none".as_ptr(), c"tmpfs".as_ptr());
+    // SAFETY: all strings are literals, which outlive the calls; null data is allowed.
+    unsafe {
+        succeeded(libc::unshare(libc::CLONE_NEWNS))?;
+        let private = libc::MS_REC | libc::MS_PRIVATE;
+        succeeded(libc::mount(none, c"/".as_ptr(), std::ptr::null(), private, std::ptr::null()))?;
+        succeeded(libc::mount(tmpfs, c"/dev/shm".as_ptr(), tmpfs, 0, std::ptr::null()))
+    }
+}
+
+/// Creates a TUN device of this name: one IP packet per read and per write, no header before it.
+pub fn open_tun(name: &CStr) -> io::Result<File> {
+    let file = OpenOptions::new().read(true).write(true).open("/dev/net/tun")?;
+    // SAFETY: all-zero is a valid ifreq.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    let bytes = name.to_bytes();
+    assert!(bytes.len() < request.ifr_name.len(), "interface names have at most 15 bytes");
+    for (to, from) in request.ifr_name.iter_mut().zip(bytes) {
+        *to = *from as libc::c_char;
+    }
+    request.ifr_ifru.ifru_flags = (libc::IFF_TUN | libc::IFF_NO_PI) as i16;
+    // SAFETY: TUNSETIFF reads and writes one ifreq, which `request` is.
+    match unsafe { libc::ioctl(file.as_raw_fd(), libc::TUNSETIFF as _, &mut request) } {
+        0 => Ok(file),
+        _ => Err(io::Error::last_os_error()),
+    }
+}

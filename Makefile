@@ -31,4 +31,5 @@ fuzz-smoke: # each fuzz target for FUZZ_SECONDS; what it finds lands in fuzz/art
 	done
 
 bench: # beside other programs of the kind, in half an hour: see bench/README.md
+	cargo build --release --locked --workspace
 	cargo run --release --locked --package audiostreamer-bench -- all

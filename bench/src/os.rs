@@ -1,5 +1,7 @@
 //! What the bench asks of Linux and std has no word for.
 
+#![expect(unsafe_code, reason = "system calls that the standard library does not have")]
+
 use std::ffi::CStr;
 use std::fs::{File, OpenOptions};
 use std::io;

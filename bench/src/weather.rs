@@ -281,10 +281,7 @@ mod tests {
             let times = (0..60_000).step_by(every_ms as usize);
             times
                 .filter(|&t| t % 20 == 0 || every_ms < 20)
-                .filter_map(|t| match weather.fate(ms(t as f64), 100) {
-                    None if t % 20 == 0 => Some(t),
-                    _ => None,
-                })
+                .filter(|&t| weather.fate(ms(t as f64), 100).is_none() && t % 20 == 0)
                 .collect()
         };
         assert_eq!(lost(20), lost(1));

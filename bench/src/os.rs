@@ -1,10 +1,6 @@
 //! What the bench asks of Linux and std has no word for.
 
-<<<<<<< HEAD
-#![expect(unsafe_code, reason = "system calls that the standard library does not have")]
-=======
 #![expect(unsafe_code, reason = "these are system calls that no safe crate wraps as needed")]
->>>>>>> bench
 
 use std::ffi::CStr;
 use std::fs::{File, OpenOptions};

@@ -278,16 +278,8 @@ mod tests {
     fn outages_do_not_depend_on_the_packet_rate() {
         let lost = |interval: usize| -> Vec<usize> {
             let mut weather = Weather::new(Scenario::N7, 3);
-<<<<<<< HEAD
-            let times = (0..60_000).step_by(every_ms as usize);
-            times
-                .filter(|&t| t % 20 == 0 || every_ms < 20)
-                .filter(|&t| weather.fate(ms(t as f64), 100).is_none() && t % 20 == 0)
-                .collect()
-=======
             let fates = (0..60_000).step_by(interval).map(|t| (t, weather.fate(ms(t as f64), 100)));
             fates.filter(|(t, fate)| t % 20 == 0 && fate.is_none()).map(|(t, _)| t).collect()
->>>>>>> bench
         };
         assert_eq!(lost(20), lost(1));
         assert!(!lost(20).is_empty());

@@ -29,6 +29,8 @@ fn run(command: Command) -> Result<(), Error> {
     match command {
         Command::Server(args) => {
             let config = args.config()?;
+            // The server's loop stands between the network and the card.
+            let _ = device::priority::raise_for_audio();
             with_console(&args.verbosity, &args.wire, async |console, ended| {
                 server::run(config, console.report(), ended).await.map(drop)
             })
@@ -60,12 +62,23 @@ fn with_console(
     if !wire.plain {
         eprintln!("audiostreamer: the sound on this link is not encrypted (--plain says that you know)");
     }
+    show_traces(verbosity.verbose);
     let console = Console::start(!verbosity.quiet);
     let runtime = runtime()?;
     let result = runtime.block_on(async { run(&console, until_signal()?).await });
     runtime.shutdown_background();
     console.finish();
     result
+}
+
+/// What `-v` adds: why things are tried again, and more with each further one.
+fn show_traces(verbose: u8) {
+    let level = match verbose {
+        0 => return,
+        1 => tracing::Level::DEBUG,
+        _ => tracing::Level::TRACE,
+    };
+    tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).init();
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime, Error> {

@@ -55,6 +55,7 @@ pub async fn keep_connected(target: Target, handle: impl Fn(LinkEvent)) {
             }
         };
         let address = addresses[attempt % addresses.len()];
+        tracing::trace!(%address, attempt, "connecting");
         let error = match target.transport {
             Transport::Udp => run_udp(address, &handle).await,
             Transport::Tcp => run_tcp(address, target.framing, &handle).await,

@@ -128,6 +128,7 @@ impl Stream {
     }
 
     fn begin(&mut self, format: Format, output: Option<&mut Output>, room: bool) -> Event {
+        tracing::debug!(peer = %self.peer.address(), source = self.source, %format, room, "a run begins");
         if !room && !self.is_proved() {
             self.refused = Some(format);
             return Event::Refused;

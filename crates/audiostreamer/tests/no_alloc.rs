@@ -1,0 +1,34 @@
+//! What runs in the capture callback never allocates and never frees, whatever happens.
+
+#![cfg(all(target_os = "linux", target_env = "gnu"))]
+
+#[path = "../../core/tests/no_alloc/allocator.rs"]
+mod allocator;
+
+use std::time::Duration;
+
+use allocator::real_time;
+use audiostreamer::capture::tap;
+use audiostreamer::clock;
+use audiostreamer::device::Shape;
+
+#[test]
+fn a_capture_callback_only_copies() {
+    let shape = Shape { rate: 48_000, channels: 2, period: 128 };
+    let (mut tap, mut captured) = tap(shape, std::thread::current());
+    let block = [0.5; 2 * 128];
+    clock::now();
+    // Far more than the ring holds: a send thread that has stopped is part of it, and so are
+    // crumbs and a block that is larger than any before.
+    for round in 0..1000 {
+        real_time(|| {
+            tap.handle(clock::now(), Duration::from_millis(3), &block);
+            tap.handle(clock::now(), Duration::ZERO, &block[..2 * 24]);
+        });
+        if round > 500 {
+            while captured.next_block().is_some() {}
+        }
+    }
+    let large = vec![0.0; 2 * 48_000];
+    real_time(|| tap.handle(clock::now(), Duration::ZERO, &large));
+}

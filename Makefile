@@ -16,19 +16,20 @@ test: # all tests; those whose programs are not installed are skipped, but not w
 
 # A debug build of cargo-deny is there in two minutes and needs two seconds for its work.
 deny: # licences, origin and duplicates of dependencies, and known holes where the list can be had
-	cargo deny --version || cargo install --locked --debug cargo-deny@0.20.2
+	cargo deny --version 2>/dev/null || cargo install --locked --debug cargo-deny@0.20.2
 	cargo deny --locked check --hide-inclusion-graph licenses bans sources
 	if cargo deny fetch db; then cargo deny --locked check --disable-fetch advisories; \
 	else echo "advisories: NOT CHECKED, their database can't be reached"; fi
 
-SECONDS ?= 20
+FUZZ_SECONDS ?= 20
 
-fuzz-smoke: # each fuzz target for SECONDS; what it finds lands in fuzz/artifacts
-	cargo fuzz --version || cargo install --locked cargo-fuzz
+fuzz-smoke: # each fuzz target for FUZZ_SECONDS; what it finds lands in fuzz/artifacts
+	cargo fuzz --version 2>/dev/null || cargo install --locked cargo-fuzz
 	cd fuzz && for target in $$(cargo fuzz list); do \
 		RUSTC_BOOTSTRAP=1 cargo fuzz run --sanitizer none $$target $$(mktemp -d) corpus/$$target -- \
-			-max_total_time=$(SECONDS) || exit 1; \
+			-max_total_time=$(FUZZ_SECONDS) || exit 1; \
 	done
 
 bench: # beside other programs of the kind, in half an hour: see bench/README.md
+	cargo build --release --locked --workspace
 	cargo run --release --locked --package audiostreamer-bench -- all

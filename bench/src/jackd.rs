@@ -59,8 +59,7 @@ pub fn adopt_private_server() {
         ("JACK_NO_START_SERVER", "1".into()),
     ];
     for (key, value) in settings {
-        // SAFETY: `main` calls this before it starts any thread.
-        unsafe { std::env::set_var(key, value) };
+        os::set_environment(key, &value);
     }
     jack::set_logger(jack::LoggerType::None); // attempts to open a server that is still starting are no news
 }

@@ -1,5 +1,7 @@
 //! What the bench asks of Linux and std has no word for.
 
+#![expect(unsafe_code, reason = "these are system calls that no safe crate wraps as needed")]
+
 use std::ffi::CStr;
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -28,6 +30,12 @@ pub fn die_with_parent(command: &mut Command) {
             Ok(())
         });
     }
+}
+
+/// Sets an environment variable of this process. Call before any thread is there.
+pub fn set_environment(key: &str, value: &str) {
+    // SAFETY: `main` comes here before it starts any thread.
+    unsafe { std::env::set_var(key, value) };
 }
 
 /// Asks a process to end.

@@ -276,16 +276,10 @@ mod tests {
 
     #[test]
     fn outages_do_not_depend_on_the_packet_rate() {
-        let lost = |every_ms: u64| -> Vec<u64> {
+        let lost = |interval: usize| -> Vec<usize> {
             let mut weather = Weather::new(Scenario::N7, 3);
-            let times = (0..60_000).step_by(every_ms as usize);
-            times
-                .filter(|&t| t % 20 == 0 || every_ms < 20)
-                .filter_map(|t| match weather.fate(ms(t as f64), 100) {
-                    None if t % 20 == 0 => Some(t),
-                    _ => None,
-                })
-                .collect()
+            let fates = (0..60_000).step_by(interval).map(|t| (t, weather.fate(ms(t as f64), 100)));
+            fates.filter(|(t, fate)| t % 20 == 0 && fate.is_none()).map(|(t, _)| t).collect()
         };
         assert_eq!(lost(20), lost(1));
         assert!(!lost(20).is_empty());

@@ -25,6 +25,8 @@ pub(super) struct AlsaCard {
     name: String,
     shape: Shape,
     encoding: Encoding,
+    /// Frames that fit between this end and the card.
+    buffer: Frames,
 }
 
 impl AlsaCard {
@@ -34,8 +36,33 @@ impl AlsaCard {
         let name = name.unwrap_or(DEFAULT);
         // Not blocking, or it would wait for as long as another program has the card.
         let pcm = PCM::new(name, alsa_direction(direction), true).map_err(|error| refusal(name, direction, error))?;
-        let (shape, encoding) = configure(&pcm, wanted).map_err(|error| misfit(name, error))?;
-        Ok(Self { pcm, name: format!("alsa:{name}"), shape, encoding })
+        let name = format!("{}:{name}", Host::Alsa.prefix());
+        Self::configured(pcm, &name, wanted).map_err(|error| misfit(name, error))
+    }
+
+    /// Chooses rate, channels and encoding, and makes the buffer two periods long.
+    fn configured(pcm: PCM, name: &str, wanted: &Wanted) -> Result<Self, alsa::Error> {
+        let hardware = HwParams::any(&pcm)?;
+        hardware.set_access(Access::RWInterleaved)?;
+        let encoding = choose_encoding(&hardware)?;
+        hardware.set_channels_near(wanted.shape().channels.into())?;
+        hardware.set_rate_near(wanted.shape().rate, ValueOr::Nearest)?;
+        let rate = hardware.get_rate()?;
+        let period = pace::period(wanted.period, rate) as Frames;
+        let period = hardware.set_period_size_near(period, ValueOr::Nearest)?;
+        hardware.set_buffer_size_near(2 * period)?;
+        pcm.hw_params(&hardware)?;
+        let (period, buffer) = (hardware.get_period_size()?, hardware.get_buffer_size()?);
+        let channels = hardware.get_channels()? as u16;
+        drop(hardware);
+
+        let software = pcm.sw_params_current()?;
+        software.set_avail_min(period)?;
+        software.set_start_threshold(buffer)?; // a full buffer starts to play
+        pcm.sw_params(&software)?;
+        drop(software);
+        pcm.prepare()?;
+        Ok(Self { pcm, name: name.into(), shape: Shape { rate, channels, period: period as usize }, encoding, buffer })
     }
 
     pub(super) fn name(&self) -> &str {
@@ -66,21 +93,21 @@ impl AlsaCard {
         self.pcm.start()?;
         while !vitals.is_closed() {
             let read = self.wait_for_period().and_then(|ready| match ready {
-                // What waits here is older than some plugins say.
-                Some((ready, delay)) => {
+                Some(ready) => {
+                    let age = self.distance(ready);
                     let read = self.pcm.io_bytes().readi(&mut bytes);
-                    read.map(|frames| (frames, delay.max(ready)))
+                    read.map(|frames| (frames, age))
                 }
-                None => Ok((0, 0)),
+                None => Ok((0, Duration::ZERO)),
             });
             match read {
                 Ok((0, _)) => {}
-                Ok((frames, delay)) => {
+                Ok((frames, age)) => {
                     troubles.over();
                     let count = frames * usize::from(self.shape.channels);
                     let bytes = &bytes[..count * self.encoding.bytes()];
                     pcm::decode(self.encoding, bytes, &mut samples[..count]);
-                    ear.hear(&samples[..count], self.time(delay));
+                    ear.hear(&samples[..count], age);
                 }
                 Err(error) => {
                     troubles.recover(&self.pcm, error, vitals)?;
@@ -97,10 +124,10 @@ impl AlsaCard {
         let mut troubles = Troubles::default();
         while !vitals.is_closed() {
             let played = self.wait_for_period().and_then(|ready| {
-                let Some((_, delay)) = ready else {
+                let Some(free) = ready else {
                     return Ok(());
                 };
-                voice.fill(&mut samples, self.time(delay));
+                voice.fill(&mut samples, self.distance(self.buffer - free));
                 bytes.clear();
                 pcm::encode(self.encoding, &samples, &mut bytes);
                 self.write(&bytes, vitals)?;
@@ -129,20 +156,25 @@ impl AlsaCard {
         Ok(())
     }
 
-    /// Waits a while until a period can be moved; then returns how many frames can be, and how
-    /// many are between this end and the air.
-    fn wait_for_period(&self) -> Result<Option<(Frames, Frames)>, alsa::Error> {
+    /// Waits a while until a period can be moved; then returns how many frames can be.
+    fn wait_for_period(&self) -> Result<Option<Frames>, alsa::Error> {
         if !self.pcm.wait(Some(GLANCE_MS))? {
             return Ok(None);
         }
-        let (ready, delay) = self.pcm.avail_delay()?;
+        let ready = self.pcm.avail()?;
         let missing = self.shape.period as Frames - ready;
         if missing <= 0 {
-            return Ok(Some((ready, delay)));
+            return Ok(Some(ready));
         }
         // A plugin may wake us early, again and again; time is what brings the rest.
         thread::sleep(self.time(missing).min(LONGEST_NAP));
         Ok(None)
+    }
+
+    /// How far the air is behind this end, where so many frames wait. They are part of the way,
+    /// though some plugins leave them out, or do not know the way before sound moves.
+    fn distance(&self, waiting: Frames) -> Duration {
+        self.time(self.pcm.delay().unwrap_or(waiting).max(waiting))
     }
 
     fn block(&self) -> Vec<f32> {
@@ -152,29 +184,6 @@ impl AlsaCard {
     fn time(&self, frames: Frames) -> Duration {
         duration_of(frames.max(0) as u64, self.shape.rate)
     }
-}
-
-/// Chooses rate, channels and encoding, and makes the buffer two periods long.
-fn configure(pcm: &PCM, wanted: &Wanted) -> Result<(Shape, Encoding), alsa::Error> {
-    let hardware = HwParams::any(pcm)?;
-    hardware.set_access(Access::RWInterleaved)?;
-    let encoding = choose_encoding(&hardware)?;
-    hardware.set_channels_near(wanted.shape().channels.into())?;
-    hardware.set_rate_near(wanted.shape().rate, ValueOr::Nearest)?;
-    let rate = hardware.get_rate()?;
-    let period = pace::period(wanted.period, rate) as Frames;
-    let period = hardware.set_period_size_near(period, ValueOr::Nearest)?;
-    let buffer = hardware.set_buffer_size_near(2 * period)?;
-    pcm.hw_params(&hardware)?;
-    let period = hardware.get_period_size()?;
-
-    let software = pcm.sw_params_current()?;
-    software.set_avail_min(period)?;
-    software.set_start_threshold(buffer)?; // a full buffer starts to play
-    pcm.sw_params(&software)?;
-    pcm.prepare()?;
-    let shape = Shape { rate, channels: hardware.get_channels()? as u16, period: period as usize };
-    Ok((shape, encoding))
 }
 
 fn choose_encoding(hardware: &HwParams) -> Result<Encoding, alsa::Error> {
@@ -197,7 +206,7 @@ impl Troubles {
     /// gone or nothing helps.
     fn recover(&mut self, pcm: &PCM, error: alsa::Error, vitals: &Vitals) -> Result<(), alsa::Error> {
         self.0 += 1;
-        eprintln!("TROUBLE {error} state {:?}", pcm.state());
+
         if self.0 > MANY_TROUBLES {
             return Err(error);
         }
@@ -233,15 +242,12 @@ fn refusal(name: &str, direction: Direction, error: alsa::Error) -> CardError {
     CardError::Open { name, why }
 }
 
-fn misfit(name: &str, error: alsa::Error) -> CardError {
-    let way_out = match name.strip_prefix("hw:") {
+fn misfit(name: String, error: alsa::Error) -> CardError {
+    let way_out = match name.strip_prefix("alsa:hw:") {
         Some(place) => format!("; alsa:plughw:{place} converts"),
         None => String::new(),
     };
-    CardError::Open {
-        name: format!("{}:{name}", Host::Alsa.prefix()),
-        why: format!("none of its formats will do ({}){way_out}", explain(error)),
-    }
+    CardError::Open { name, why: format!("none of its formats will do ({}){way_out}", explain(error)) }
 }
 
 /// The cause in the system's words.

@@ -1,0 +1,47 @@
+//! Payloads of any content.
+
+use arbitrary::Arbitrary;
+use audiostreamer_core::codec::{Decoder, opus, payload_frames, pcm};
+use audiostreamer_core::{Encoding, Format};
+
+/// A run of payloads and losses through one decoder: each is as long as it says and sounds finite.
+pub fn opus_decode(bytes: &[u8]) {
+    let Some(payloads) = super::input::<Vec<Payload>>(bytes) else { return };
+    let mut decoder = Decoder::new(Format::OPUS).unwrap();
+    for payload in payloads {
+        let (frames, payload) = match payload {
+            Payload::Lost { steps } => (usize::from(steps % 48 + 1) * decoder.conceal_step(), None),
+            Payload::Arrived(bytes) => match payload_frames(Format::OPUS, bytes) {
+                Some(frames) => (frames, Some(bytes)),
+                None => continue,
+            },
+        };
+        assert!(frames <= opus::PACKET_FRAMES_MAX);
+        let mut samples = vec![f32::NAN; frames * opus::Decoder::CHANNELS];
+        assert_eq!(decoder.decode(payload, &mut samples), samples.len());
+        assert!(samples.iter().all(|sample| sample.abs() <= pcm::LOUDEST));
+    }
+}
+
+#[derive(Arbitrary, Debug)]
+enum Payload<'a> {
+    Arrived(&'a [u8]),
+    Lost { steps: u8 },
+}
+
+/// Any bytes in any encoding: finite samples, that code to bytes which decode to the same.
+pub fn pcm(bytes: &[u8]) {
+    let Some((which, room, bytes)) = super::input::<(u8, u16, &[u8])>(bytes) else { return };
+    let name = Encoding::names().nth(usize::from(which) % Encoding::names().count()).unwrap();
+    let encoding = Encoding::from_name(name).unwrap();
+    let mut samples = vec![f32::NAN; room.into()];
+    let count = pcm::decode(encoding, bytes, &mut samples);
+    assert_eq!(count, samples.len().min(bytes.len() / encoding.bytes()));
+    assert!(samples[..count].iter().all(|sample| sample.abs() <= pcm::LOUDEST));
+    assert!(samples[count..].iter().all(|sample| sample.is_nan()), "the rest is untouched");
+    let mut coded = Vec::new();
+    pcm::encode(encoding, &samples[..count], &mut coded);
+    let mut again = vec![f32::NAN; count];
+    assert_eq!(pcm::decode(encoding, &coded, &mut again), count);
+    assert_eq!(again, samples[..count]);
+}

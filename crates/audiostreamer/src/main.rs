@@ -59,13 +59,17 @@ fn with_console(
     wire: &WireArgs,
     run: impl AsyncFnOnce(&Console, Ended) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    if !wire.plain {
-        eprintln!("audiostreamer: the sound on this link is not encrypted (--plain says that you know)");
-    }
     show_traces(verbosity.verbose);
-    let console = Console::start(!verbosity.quiet);
     let runtime = runtime()?;
-    let result = runtime.block_on(async { run(&console, until_signal()?).await });
+    let (console, result) = runtime.block_on(async {
+        let ended = until_signal()?; // before the first word: who reads it may press Ctrl-C
+        if !wire.plain {
+            eprintln!("audiostreamer: the sound on this link is not encrypted (--plain says that you know)");
+        }
+        let console = Console::start(!verbosity.quiet);
+        let result = run(&console, ended).await;
+        Ok::<_, Error>((console, result))
+    })?;
     runtime.shutdown_background();
     console.finish();
     result

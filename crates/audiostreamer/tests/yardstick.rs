@@ -125,7 +125,7 @@ fn a_private_pulseaudio_carries_sound() {
     let recorder = pulse.record("right.monitor");
     pulse.play(&melody, "right").wait().assert_code(0);
     let heard = compare(&melody, &pulse::recorded(recorder, 0.5));
-    assert!(heard.seconds() > 1.9 && heard.correlation > 0.95, "{heard:?}");
+    assert!(heard.seconds() > 1.5 && heard.correlation > 0.8, "{heard:?}");
 }
 
 #[test]

@@ -116,12 +116,13 @@ impl VoiceHandle {
     /// The latest statistics that have come back; the peak is over all since the last call. They
     /// are old when that was more than 3 s ago.
     pub fn stats(&mut self) -> playout::Stats {
-        let mut peak = 0.0f32;
+        let mut peak: Option<f32> = None;
         while let Ok(stats) = self.stats.pop() {
-            peak = peak.max(stats.peak);
+            peak = Some(peak.unwrap_or_default().max(stats.peak));
             self.latest = stats;
         }
-        self.latest.peak = peak;
+        // Asked again before the callback has said anything new: it is as it was.
+        self.latest.peak = peak.unwrap_or(self.latest.peak);
         self.latest
     }
 }
@@ -277,12 +278,12 @@ impl MixerHandle {
     /// The latest levels that have come back; the peak is over all since the last call. They are
     /// old when that was more than 3 s ago.
     pub fn levels(&mut self) -> Levels {
-        let mut peak = 0.0f32;
+        let mut peak: Option<f32> = None;
         while let Ok(levels) = self.levels.pop() {
-            peak = peak.max(levels.peak);
+            peak = Some(peak.unwrap_or_default().max(levels.peak));
             self.latest = levels;
         }
-        self.latest.peak = peak;
+        self.latest.peak = peak.unwrap_or(self.latest.peak);
         self.latest
     }
 

@@ -56,10 +56,11 @@ impl fmt::Display for Status {
             }
             let StreamStatus { peer, received, playout, concealed, .. } = stream;
             let state = if playout.playing { "playing" } else { "silent" };
-            write!(f, "  {peer} {state}  {} packets, {} lost", received.packets_received, received.packets_lost)?;
-            write!(f, ", {} concealed", Milliseconds(*concealed))?;
-            write!(f, "  buffer {}", Milliseconds(playout.buffered))?;
-            write!(f, "  latency {}", Milliseconds(stream.latency(levels)))?;
+            // What matters most comes first: a narrow terminal cuts the rest off.
+            write!(f, "  {peer} {state}  latency {}", Milliseconds(stream.latency(levels)))?;
+            write!(f, ", buffer {}", Milliseconds(playout.buffered))?;
+            write!(f, "  {} lost, {} concealed", received.packets_lost, Milliseconds(*concealed))?;
+            write!(f, "  {} packets", received.packets_received)?;
         }
         Ok(())
     }

@@ -22,6 +22,8 @@ pub mod file_sink;
 pub mod file_source;
 pub mod host;
 mod jack_card;
+mod jack_news;
+mod jack_process;
 pub mod list;
 pub mod null;
 mod pace;

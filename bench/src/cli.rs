@@ -157,7 +157,7 @@ fn compare(
     report::print_heading();
     for &link in links {
         for &system in systems {
-            process::pause(Duration::ZERO)?; // ends here when the user has interrupted
+            process::pause(Duration::ZERO)?; // ends here, and below, when the user has interrupted
             let measured = lab.measure(Case { system, setting, link }).map(|row| {
                 report::print_row(&row);
                 rows.push(row);
@@ -168,6 +168,7 @@ fn compare(
             }
         }
     }
+    process::pause(Duration::ZERO)?;
     Ok(rows)
 }
 

@@ -74,7 +74,7 @@ fn mix(options: &Options, clients: usize, stream: &Arc<Stream>, logs: &std::path
     let mut server = Process::start("server", &argv, &[], logs)?;
     pause(Duration::from_secs(1))?;
     let swarm = Swarm::start(stream.clone(), clients)?;
-    pause(Duration::from_secs(2))?;
+    pause(stream.interval() * TURNS_PER_CLIENT * clients as u32 + Duration::from_secs(1))?;
     let before = server.cpu_time();
     pause(Duration::from_secs(options.seconds))?;
     server.check_alive()?;
@@ -92,6 +92,12 @@ struct Stream {
     packets: Vec<Vec<u8>>,
     /// RTP timestamp units (1/48000 s) from one packet to the next.
     step: u32,
+}
+
+impl Stream {
+    fn interval(&self) -> Duration {
+        Duration::from_secs_f64(f64::from(self.step) / 48_000.0)
+    }
 }
 
 fn record_client(ours: &Ours, logs: &std::path::Path) -> Result<Arc<Stream>> {
@@ -121,7 +127,8 @@ fn record_client(ours: &Ours, logs: &std::path::Path) -> Result<Arc<Stream>> {
     Ok(Arc::new(Stream { packets, step }))
 }
 
-/// Clients that send the same stream under different names, spread evenly over the frame's length.
+/// Clients that send the same stream under different names, spread evenly over the frame's length;
+/// they join one after the other.
 struct Swarm {
     ending: Arc<AtomicBool>,
     thread: JoinHandle<()>,
@@ -153,9 +160,10 @@ fn connected() -> Result<UdpSocket> {
 
 fn send(stream: &Stream, sockets: &[UdpSocket], ending: &AtomicBool) {
     let start = Instant::now();
-    let interval = Duration::from_secs_f64(f64::from(stream.step) / 48_000.0);
+    let interval = stream.interval();
     for turn in 0u32.. {
-        for (client, socket) in sockets.iter().enumerate() {
+        let joined = (turn / TURNS_PER_CLIENT) as usize + 1;
+        for (client, socket) in sockets.iter().enumerate().take(joined) {
             if ending.load(Ordering::Relaxed) {
                 return;
             }
@@ -180,6 +188,8 @@ fn timestamp(packet: &[u8]) -> u32 {
 }
 
 const SERVER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 5014);
+/// Packets that each client has sent before the next joins.
+const TURNS_PER_CLIENT: u32 = 4;
 const RECORDED: usize = 200;
 /// The senders stand for other machines, which the server's load does not slow down.
 const PRIORITY: i32 = 40;

@@ -38,6 +38,10 @@ pub struct Tap {
     blocks: Producer<Block>,
     lost_frames: u64,
     wake: Thread,
+    /// Frames that are worth waking the thread for.
+    wake_frames: usize,
+    /// Frames since then, less those that it was woken for.
+    frames: usize,
 }
 
 /// The send thread's end.
@@ -49,13 +53,14 @@ pub struct Captured {
     block: Vec<f32>,
 }
 
-/// Both ends for a device of that shape; each block wakes the thread.
-pub fn tap(shape: Shape, wake: Thread) -> (Tap, Captured) {
+/// Both ends for a device of that shape; the thread is woken whenever another `wake_frames` have
+/// come.
+pub fn tap(shape: Shape, wake: Thread, wake_frames: usize) -> (Tap, Captured) {
     let channels = usize::from(shape.channels);
     let frames = (frames_in(RING, shape.rate) as usize).max(2 * shape.period);
     let (samples_in, samples) = RingBuffer::new(frames * channels);
     let (blocks_in, blocks) = RingBuffer::new(BLOCKS);
-    let tap = Tap { channels, samples: samples_in, blocks: blocks_in, lost_frames: 0, wake };
+    let tap = Tap { channels, samples: samples_in, blocks: blocks_in, lost_frames: 0, wake, wake_frames, frames: 0 };
     (tap, Captured { shape, samples, blocks, block: Vec::with_capacity(frames * channels) })
 }
 
@@ -71,7 +76,18 @@ impl Tap {
             let _ = self.blocks.push(block); // there is room
             self.lost_frames = 0;
         }
-        self.wake.unpark();
+        if self.is_worth_waking(frames) {
+            self.wake.unpark();
+        }
+    }
+
+    fn is_worth_waking(&mut self, frames: usize) -> bool {
+        self.frames += frames;
+        let is_worth = self.frames >= self.wake_frames;
+        if is_worth {
+            self.frames %= self.wake_frames.max(1);
+        }
+        is_worth
     }
 }
 
@@ -98,7 +114,7 @@ mod tests {
 
     #[test]
     fn blocks_come_out_as_they_went_in() {
-        let (mut tap, mut captured) = tap(SHAPE, std::thread::current());
+        let (mut tap, mut captured) = tap(SHAPE, std::thread::current(), 1);
         tap.handle(at(10), Duration::from_millis(3), &[0.1, 0.2, 0.3, 0.4]);
         let (block, samples) = captured.next_block().unwrap();
         assert_eq!(block, Block { frames: 2, lost_frames: 0, captured: at(7) });
@@ -107,8 +123,15 @@ mod tests {
     }
 
     #[test]
+    fn the_thread_is_woken_for_whole_frames_only() {
+        let (mut tap, _captured) = tap(SHAPE, std::thread::current(), 480);
+        let woken: Vec<bool> = (0..8).map(|_| tap.is_worth_waking(128)).collect();
+        assert_eq!(woken, [false, false, false, true, false, false, false, true]);
+    }
+
+    #[test]
     fn a_full_ring_drops_the_newest_and_says_how_much() {
-        let (mut tap, mut captured) = tap(SHAPE, std::thread::current());
+        let (mut tap, mut captured) = tap(SHAPE, std::thread::current(), 1);
         for _ in 0..12 {
             tap.handle(at(0), Duration::ZERO, &[0.0; 2 * 960]);
         }

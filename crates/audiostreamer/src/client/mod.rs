@@ -133,9 +133,9 @@ fn start_source(
     tell: impl Fn(SendEvent) + Send + Clone + 'static,
 ) -> Result<device::Running, Error> {
     let make = {
-        let tell = tell.clone();
+        let (tell, media) = (tell.clone(), config.media.clone());
         move |shape: &Shape| -> device::Capture {
-            let (mut tap, captured) = capture::tap(*shape, wake.clone());
+            let (mut tap, captured) = capture::tap(*shape, wake.clone(), frames_worth_sending(&media, shape));
             tell(SendEvent::Captured(captured));
             Box::new(move |samples, age| tap.handle(clock::now(), age, samples))
         }
@@ -148,6 +148,12 @@ fn start_source(
 async fn join(sending: std::thread::JoinHandle<Counted>, from_send: &mut UnboundedReceiver<FromSend>) -> Counted {
     while from_send.recv().await.is_some() {} // until it drops its end
     sending.join().unwrap_or_default()
+}
+
+/// How many captured frames make a packet; what a resampler takes varies, so there each block may.
+fn frames_worth_sending(media: &Media, shape: &Shape) -> usize {
+    let config = packetizer_config(media, shape);
+    if config.rate == config.format.rate { config.frames } else { 1 }
 }
 
 /// The format that a source of `shape` is sent in, and the packetizer that makes it so.

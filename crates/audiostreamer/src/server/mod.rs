@@ -60,9 +60,10 @@ pub enum WireFormat {
     Raw(Format),
 }
 
-/// Streams that are known but do not play (yet): what is not proved to be a stream may not push
-/// out what is, and may not grow.
-const UNPROVED_MAX: usize = 16;
+/// Streams that are known but do not play (yet), each a small record: what is not proved to be a
+/// stream may not push out what is, and may not grow. As many may begin at the same moment, as
+/// after a restart of the server.
+const UNPROVED_MAX: usize = 256;
 
 /// A source that is not heard for so long has ended without saying so.
 const SILENT_MAX: Duration = Duration::from_secs(10);

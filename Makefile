@@ -12,7 +12,7 @@ check: # format, lints, documentation
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
 
 test: # all tests; those whose programs are not installed are skipped, but not where CI is set
-	cargo test --workspace --locked --no-fail-fast
+	.ci/test
 
 # A debug build of cargo-deny is there in two minutes and needs two seconds for its work.
 deny: # licences, origin and duplicates of dependencies, and known holes where the list can be had

@@ -74,6 +74,7 @@ pub async fn run(
     report: impl Fn(Report) + Send + Clone + 'static,
     shutdown: impl Future<Output = ()>,
 ) -> Result<Counted, Error> {
+    config.source.check()?; // a file that can't be played is no reason to wait for a server
     let (events, inbox) = mpsc::channel();
     let (to_us, mut from_send) = tokio::sync::mpsc::unbounded_channel();
     let sending = {

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::decode::Decoder;
 use super::{
     Capture, DeviceSpec, Error, Notice, PcmFormat, Running, Shape, Wanted, file_source, pipe, supervisor, tone,
 };
@@ -44,6 +45,15 @@ impl SourceSpec {
             true => Ok(Self::File(text.into())),
             false => Ok(Self::Device(DeviceSpec::from(text))),
         }
+    }
+
+    /// Finds out now what would be found out only when a file is started: whether it is there and
+    /// can be played.
+    pub fn check(&self) -> Result<(), Error> {
+        if let Self::File(path) = self {
+            Decoder::open(path)?;
+        }
+        Ok(())
     }
 
     /// Whether its sound is lost when nobody takes it now. A file waits.

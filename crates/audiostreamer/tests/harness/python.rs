@@ -39,6 +39,8 @@ pub fn has_pyaudio() -> bool {
 fn script(name: &str, port: u16, protocol: &str, options: &[&str]) -> Launch {
     let path = format!("{}/tests/python/{name}", env!("CARGO_MANIFEST_DIR"));
     let port = port.to_string();
+    // Whoever runs the tests in the background may ignore SIGINT, and Python then would as well.
     // Unbuffered, so that what it prints is seen at once.
-    other(PYTHON, ["-u", &path, "127.0.0.1", &port, "--protocol", protocol].iter().chain(options))
+    let start = ["--default-signal=INT", PYTHON, "-u", &path, "127.0.0.1", &port, "--protocol", protocol];
+    other("env", start.iter().chain(options))
 }

@@ -340,11 +340,13 @@ impl Playout {
             self.rest();
         }
         let step = self.decoder.conceal_step() as i64;
-        let piece = frames_in(CONCEAL_PIECE, self.format.rate) as i64;
+        let led = self.decoder.led_frames_max(self.format.rate) as i64;
+        let following = self.buffer.front().filter(|_| frames_max <= led).map(|unit| unit.payload.as_slice());
+        let piece = following.map_or(frames_in(CONCEAL_PIECE, self.format.rate) as i64, |_| led);
         let frames = (frames_max.min(piece) / step).max(1) * step;
         let start = self.decoded.len();
         self.decoded.resize(start + frames as usize * self.channels, 0.0);
-        self.decoder.decode(None, &mut self.decoded[start..]);
+        self.broken = !self.decoder.conceal(&mut self.decoded[start..], following);
         match self.decoder.joins_losses() {
             true => self.join.apply(&mut self.decoded[start..]),
             false => self.join.end(),
@@ -355,7 +357,6 @@ impl Playout {
         } else {
             self.gain.rise(&mut self.decoded[start..], self.channels);
         }
-        self.broken = true;
         self.next = self.next + frames;
         self.missing_frames += frames as u64;
     }

@@ -1,7 +1,7 @@
 //! What came out of the speaker, read sample by sample off the time code.
 //!
 //! A sample is *sound* when it follows its neighbour as the code says, *silence* when it is zero,
-//! and else a *fade*: a ramp, a mirrored tail, the sum of two voices.
+//! and else a *fade*: a ramp, the sound of a loss, the sum of two voices.
 
 use crate::card::{Block, Clock};
 use crate::signal::TimeCode;
@@ -22,8 +22,8 @@ pub struct Track {
 enum Last {
     /// Counted as silence or as a fade.
     Other,
-    /// Looks like code; the next one will tell.
-    Candidate(f64),
+    /// It and so many before it look like code; the next one will tell.
+    Candidate { place: f64, before: u64 },
     Sound {
         place: f64,
         /// Its number, all counted.
@@ -76,6 +76,10 @@ const MEASURE: u64 = 480;
 /// frames off, drift and rounding a few hundredths.
 const TOLERANCE: f64 = 0.1;
 
+/// So many steps in a row are no accident. The sound of a loss is made to resemble what was before
+/// it, and now and then it is as steep as the code.
+const CERTAIN: u64 = 16;
+
 /// How far around its fall the sawtooth can't be read after a resampler: its filter has 64 taps of
 /// the slower rate, here at most half the microphone's.
 const RINGING: f64 = 128.0;
@@ -99,18 +103,26 @@ impl Track {
                     self.heard.sound(position);
                     Last::Sound { place, position }
                 }
-                (Last::Candidate(before), Some(place)) if self.follows(before, place) => {
-                    let now = speaker.heard_nanos(frame as f64);
-                    let position = self.unwrap(place, microphone.frame_at(now));
-                    self.begin(before, position - self.step, now * 1e-9);
-                    self.heard.sound(position - self.step);
-                    self.heard.sound(position);
-                    Last::Sound { place, position }
+                (Last::Candidate { place: last, before }, Some(place)) if self.follows(last, place) => {
+                    let before = before + 1;
+                    match before < CERTAIN {
+                        true => Last::Candidate { place, before },
+                        false => {
+                            let now = speaker.heard_nanos(frame as f64);
+                            let position = self.unwrap(place, microphone.frame_at(now));
+                            let first = position - before as f64 * self.step;
+                            self.begin(place - before as f64 * self.step, first, now * 1e-9);
+                            (0..=before).for_each(|n| self.heard.sound(first + n as f64 * self.step));
+                            Last::Sound { place, position }
+                        }
+                    }
                 }
                 (last, place) => {
-                    self.heard.faded(u64::from(matches!(last, Last::Candidate(_))));
+                    if let Last::Candidate { before, .. } = last {
+                        self.heard.faded(before + 1);
+                    }
                     match place {
-                        Some(place) => Last::Candidate(place),
+                        Some(place) => Last::Candidate { place, before: 0 },
                         None => {
                             if sample == 0.0 {
                                 self.heard.silent();

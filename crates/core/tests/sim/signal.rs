@@ -24,7 +24,7 @@ impl Signal {
 
 /// A sawtooth between half and full scale whose height is the frame number.
 ///
-/// - Gains and mirrored tails are told apart from the code, since they change its slope.
+/// - Gains and the sounds of losses are told apart from the code, since they change its slope.
 /// - A resampler passes a straight line as it is, so positions between frames can be read, too.
 /// - The number is known up to a multiple of the sawtooth's length: the longest delay that can
 ///   be told.

@@ -163,7 +163,7 @@ pub struct Clock {
 }
 
 impl Clock {
-    fn new(start: Instant, rate: f64) -> Self {
+    pub fn new(start: Instant, rate: f64) -> Self {
         Self { start_nanos: start.as_nanos() as f64, frame_nanos: 1e9 / rate, output_frames: 0.0 }
     }
 

@@ -8,9 +8,10 @@ use audiostreamer_core::sender::{self, Sender, Wire};
 use audiostreamer_core::{Codec, Encoding, Format, Instant};
 
 use crate::card::{self, Block, Card, Clock};
+use crate::code::TimeCode;
 use crate::netem::Service;
 use crate::rng::Rng;
-use crate::signal::{Signal, TimeCode};
+use crate::signal::Signal;
 
 /// What a client is like.
 #[derive(Clone, Copy, Debug)]
@@ -32,9 +33,9 @@ pub struct Client {
 }
 
 impl Client {
-    /// Stereo in 24 bits, packets of 5 ms: every sample that comes out can be read exactly.
+    /// Stereo in 24 bits, packets of 5 ms: every sample that comes out can be read.
     pub fn l24() -> Self {
-        Self::pcm(98, Format::l24(48_000, 2), TimeCode::L24)
+        Self::pcm(98, Format::l24(48_000, 2), TimeCode::FINE)
     }
 
     pub fn l16() -> Self {
@@ -50,7 +51,7 @@ impl Client {
 
     /// Music at 96 kb/s in packets of 5 ms, captured in mono.
     pub fn opus() -> Self {
-        Self { card: Card::new(1), signal: Signal::Chirp, ..Self::pcm(96, Format::OPUS, TimeCode::L24) }
+        Self { card: Card::new(1), signal: Signal::Chirp, ..Self::pcm(96, Format::OPUS, TimeCode::FINE) }
     }
 
     fn pcm(payload_type: u8, format: Format, code: TimeCode) -> Self {
@@ -211,9 +212,7 @@ impl Running {
         let channels = usize::from(card.channels);
         self.samples.clear();
         self.samples.resize(block.frames * channels, 0.0);
-        for (number, frame) in (block.first..).zip(self.samples.chunks_exact_mut(channels)) {
-            frame[channel] = signal.sample(number, card.rate);
-        }
+        signal.listen(block.first, card.rate, self.samples[channel..].iter_mut().step_by(channels));
     }
 }
 

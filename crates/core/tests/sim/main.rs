@@ -17,6 +17,7 @@
 
 mod card;
 mod client;
+mod code;
 mod netem;
 mod observe;
 mod paths;

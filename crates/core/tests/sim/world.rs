@@ -70,8 +70,7 @@ impl World {
             ear: match client.signal {
                 Signal::Code(code) => {
                     let speaker = self.server.rate();
-                    let filtered = client.card.rate != client.format.rate || client.format.rate != speaker;
-                    Ear::Track(Track::new(code, f64::from(client.card.rate) / f64::from(speaker), filtered))
+                    Ear::Track(Track::new(code, f64::from(client.card.rate) / f64::from(speaker)))
                 }
                 signal => Ear::Recording(Recording::new(signal, client.card.rate)),
             },

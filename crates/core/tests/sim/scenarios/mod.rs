@@ -14,8 +14,9 @@ use audiostreamer_core::packet::Rtp;
 
 use crate::card::Card;
 use crate::client::Client;
+use crate::code::TimeCode;
 use crate::netem::Netem;
 use crate::server::Server;
-use crate::signal::{Signal, TimeCode};
+use crate::signal::Signal;
 use crate::world::{Id, World};
 use crate::{millis, paths, seconds};

@@ -25,7 +25,7 @@ fn a_loss_leaves_a_hole_of_its_own_length_and_the_timeline_stands() {
     world.run(seconds(1.0));
     let (heard, played) = (world.heard(client), world.played(client));
     assert!(heard.gaps.len() > 100, "{}", heard.gaps.len());
-    assert!(heard.gaps.iter().all(|gap| gap.frames as f64 == gap.passed), "{:?}", heard.gaps);
+    assert!(heard.gaps.iter().all(|gap| (gap.frames as f64 - gap.passed).abs() < 0.1), "{:?}", heard.gaps);
     assert!(heard.delay(1.0) - heard.delay(0.0) < 0.001);
     assert_eq!(played.concealed_samples, 240 * world.received(client).packets_lost);
     assert_eq!(played.concealment_events, heard.gaps.len() as u64);

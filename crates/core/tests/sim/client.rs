@@ -107,6 +107,8 @@ pub struct Running {
     record: Vec<u8>,
     /// What has not come back whole.
     back: Deframer,
+    /// Whether what is captured is thrown away.
+    muted: bool,
 }
 
 /// What a restart makes anew.
@@ -124,7 +126,7 @@ impl Running {
         let random = (rng.number() as u16, rng.number() as u32);
         let process = Process::new(&client, rng.number() as u32, client.first.unwrap_or(random));
         let (samples, packet, record, back) = (Vec::new(), Vec::new(), Vec::new(), Deframer::default());
-        Self { client, card, rng, process: Some(process), samples, packet, record, back }
+        Self { client, card, rng, process: Some(process), samples, packet, record, back, muted: false }
     }
 
     /// Starts the process anew, as a new source.
@@ -165,6 +167,24 @@ impl Running {
         self.card.set_period(period);
     }
 
+    /// The card's crystal is off by so much from now on.
+    pub fn set_ppm(&mut self, now: Instant, ppm: f64) {
+        self.card.set_ppm(now, ppm);
+    }
+
+    /// The card loses so many frames, and may say so.
+    pub fn lose(&mut self, now: Instant, frames: u64, told: bool) {
+        self.card.lose(now, frames);
+        if let (Some(process), true) = (&mut self.process, told) {
+            process.packetizer.skip(frames);
+        }
+    }
+
+    /// Says nothing for a while, or speaks again: media time goes on, packets do not.
+    pub fn mute(&mut self, muted: bool) {
+        self.muted = muted;
+    }
+
     /// Takes what came back from the server: a datagram, or the next bytes of the stream.
     pub fn handle_bytes(&mut self, now: Instant, bytes: &[u8]) {
         let Some(process) = &mut self.process else { return };
@@ -185,6 +205,10 @@ impl Running {
             self.listen(block);
             let captured = Instant::from_nanos(self.card.clock.heard_nanos(block.first as f64) as u64);
             if let Some(process) = &mut self.process {
+                if self.muted {
+                    process.packetizer.skip(block.frames as u64);
+                    continue;
+                }
                 process.packetizer.push(captured, &self.samples);
                 process.transmit(now, &self.client, &mut self.packet, &mut self.record, &mut transmit);
             }

@@ -15,6 +15,7 @@
 //! and within full scale; every packet and every unit is in exactly one counter; every payload
 //! that went into a voice comes back.
 
+mod arrivals;
 mod card;
 mod client;
 mod code;
@@ -23,6 +24,7 @@ mod observe;
 mod paths;
 mod recording;
 mod rng;
+mod rules;
 mod scenarios;
 mod server;
 mod signal;

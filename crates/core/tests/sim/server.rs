@@ -18,11 +18,59 @@ use crate::rng::Rng;
 #[derive(Clone, Debug)]
 pub struct Server {
     pub card: Card,
-    pub latency: Duration,
+    pub latency: Latency,
+    pub profile: Profile,
     pub types: PayloadTypes,
     /// What arrives without a header is this.
     pub raw: Option<Format>,
     pub voices_max: usize,
+}
+
+/// How long playout waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Latency {
+    Auto,
+    Fixed(Duration),
+}
+
+/// What delay is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Profile {
+    Live,
+    Talk,
+    Listen,
+    Hifi,
+}
+
+impl Profile {
+    pub const ALL: [Profile; 4] = [Profile::Live, Profile::Talk, Profile::Listen, Profile::Hifi];
+
+    /// Milliseconds of delay that one event per minute less is worth.
+    pub fn lambda(self) -> f64 {
+        match self {
+            Profile::Live => 0.3,
+            Profile::Talk => 2.0,
+            Profile::Listen => 10.0,
+            Profile::Hifi => 30.0,
+        }
+    }
+}
+
+/// What a server's playouts are told. The one place that knows how far playout has come: today it
+/// has one fixed delay, and no profile.
+fn playout_config(server: &Server) -> playout::Config {
+    let Server { card, latency, profile: _, .. } = server;
+    let latency = match *latency {
+        Latency::Fixed(latency) => latency,
+        Latency::Auto => Duration::from_millis(20),
+    };
+    playout::Config { latency, rate: card.rate, channels: card.channels, frames_max: card.callback_frames() }
+}
+
+/// Frames that were cut out or put in to move the delay, at the stream's rate. Today nothing is
+/// put in.
+pub fn stretched_frames(stats: &playout::Stats) -> u64 {
+    stats.removed_samples_for_acceleration
 }
 
 /// Sources that are listened to at once; beyond, one that has never begun must go.
@@ -37,8 +85,8 @@ const SSRC: u32 = 1;
 impl Server {
     /// Stereo at 48 kHz, 20 ms, eight voices.
     pub fn new() -> Self {
-        let latency = Duration::from_millis(20);
-        Self { card: Card::new(2), latency, types: PayloadTypes::default(), raw: None, voices_max: 8 }
+        let (latency, types) = (Latency::Fixed(Duration::from_millis(20)), PayloadTypes::default());
+        Self { card: Card::new(2), latency, profile: Profile::Live, types, raw: None, voices_max: 8 }
     }
 
     pub fn card(self, card: Card) -> Self {
@@ -46,7 +94,12 @@ impl Server {
     }
 
     pub fn latency(self, millis: u64) -> Self {
-        Self { latency: Duration::from_millis(millis), ..self }
+        Self { latency: Latency::Fixed(Duration::from_millis(millis)), ..self }
+    }
+
+    /// Finds its delay by itself.
+    pub fn auto(self, profile: Profile) -> Self {
+        Self { latency: Latency::Auto, profile, ..self }
     }
 
     pub fn payload_type(mut self, payload_type: u8, format: Format) -> Self {
@@ -187,6 +240,16 @@ impl Running {
         self.card.set_period(period);
     }
 
+    /// The card's crystal is off by so much from now on.
+    pub fn set_ppm(&mut self, now: Instant, ppm: f64) {
+        self.card.set_ppm(now, ppm);
+    }
+
+    /// The card is not served for so many frames.
+    pub fn lose(&mut self, now: Instant, frames: u64) {
+        self.card.lose(now, frames);
+    }
+
     pub fn speaker(&self) -> &Clock {
         &self.card.clock
     }
@@ -284,9 +347,7 @@ impl Running {
     }
 
     fn begin(&mut self, index: usize, format: Format) {
-        let Card { rate, channels, .. } = self.server.card;
-        let frames_max = self.server.card.callback_frames();
-        let config = playout::Config { latency: self.server.latency, rate, channels, frames_max };
+        let config = playout_config(&self.server);
         let (handle, voice) = Voice::new(Playout::new(format, config).expect("a format that can be played"));
         let book = Book { handle, units_sent: 0, payloads_back: 0, frames_asked: 0 };
         self.sources[index].voice = match self.handle.add(voice) {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use audiostreamer_core::packet::Packet;
 use audiostreamer_core::{Instant, framing, playout, receiver, sender};
 
+use crate::arrivals::{Arrival, Arrivals};
 use crate::card::{Block, Clock};
 use crate::client::{self, Client};
 use crate::netem::{self, Link, Netem, Service};
@@ -40,6 +41,7 @@ struct Node {
     service: Service,
     forward: Link,
     back: Link,
+    arrivals: Arrivals,
     ear: Ear,
     channel: usize,
 }
@@ -74,6 +76,7 @@ impl World {
                 }
                 signal => Ear::Recording(Recording::new(signal, client.card.rate)),
             },
+            arrivals: Arrivals::new(client.format.rate),
             client: client::Running::new(client, self.now, self.rng.fork()),
             service,
             back: Link::new(netem.way_back(), service, self.rng.fork()),
@@ -96,6 +99,10 @@ impl World {
             self.now = next;
             self.step();
         }
+    }
+
+    pub fn now(&self) -> Instant {
+        self.now
     }
 
     pub fn seed(&self) -> u64 {
@@ -144,6 +151,11 @@ impl World {
     /// What became of a client's packets on their way.
     pub fn carried(&self, id: Id) -> netem::Counts {
         self.nodes[id].forward.counts()
+    }
+
+    /// Which of a client's packets came when, over datagrams.
+    pub fn arrivals(&self, id: Id) -> &[Arrival] {
+        self.nodes[id].arrivals.all()
     }
 
     pub fn received(&self, id: Id) -> receiver::Stats {
@@ -214,7 +226,7 @@ impl World {
     fn step(&mut self) {
         let Self { now, nodes, server, trace, packet, record, .. } = self;
         let now = *now;
-        for (id, Node { client, service, forward, back, .. }) in nodes.iter_mut().enumerate() {
+        for (id, Node { client, service, forward, back, arrivals, .. }) in nodes.iter_mut().enumerate() {
             client.handle_timeout(now, |bytes| {
                 trace.packet(now, bytes);
                 forward.handle_input(now, bytes);
@@ -222,7 +234,10 @@ impl World {
             while let Some(bytes) = forward.poll_output(now) {
                 trace.packet(now, &bytes);
                 match service {
-                    Service::Datagrams => server.handle_datagram(now, id, &bytes),
+                    Service::Datagrams => {
+                        arrivals.handle(now, &bytes);
+                        server.handle_datagram(now, id, &bytes);
+                    }
                     Service::Stream => server.handle_stream(now, id, &bytes),
                 }
             }

@@ -23,6 +23,7 @@ mod netem;
 mod observe;
 mod paths;
 mod recording;
+mod report;
 mod rng;
 mod rules;
 mod scenarios;

@@ -1,0 +1,111 @@
+//! One run: a stream over a path for a while, and its figures.
+
+use crate::card::Card;
+use crate::client::Client;
+use crate::netem::Netem;
+use crate::rules::Outcome;
+use crate::seconds;
+use crate::server::{Profile, Server, stretched_frames};
+use crate::world::{Id, World};
+
+/// What is run.
+#[derive(Clone, Debug)]
+pub struct Run {
+    pub netem: Netem,
+    pub client: Client,
+    pub profile: Profile,
+    pub seed: u64,
+    /// How far the crystals of the capture and of the playback card are off.
+    pub ppm: (f64, f64),
+    pub seconds: f64,
+}
+
+/// What was heard. Times are in milliseconds but for the last.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Figures {
+    /// From mouth to ear.
+    pub p50: f64,
+    pub p95: f64,
+    pub max: f64,
+    /// What playout adds, in the median: beyond the path and what both cards and a packet take.
+    pub beyond: f64,
+    /// Per minute.
+    pub concealed: f64,
+    /// Cut out or put in, per minute.
+    pub stretched: f64,
+    pub events_per_minute: f64,
+    pub longest_gap: f64,
+    /// At most, in cents.
+    pub pitch: f64,
+    /// From the first sound, in seconds; all the time if it never does.
+    pub settled: f64,
+}
+
+/// Figures other than that of settling are of what is heard from here on, in seconds: the start is
+/// a matter of its own.
+const FROM: f64 = 5.0;
+
+/// Rules need longer to have seen their path.
+const FROM_RULES: f64 = 20.0;
+
+/// Periods that the device takes for itself: one that the capture fills, one that waits to be
+/// played, and one that is asked for at once but is heard bit by bit.
+const PERIODS: f64 = 3.0;
+
+impl Run {
+    /// Runs a client that sends the time code.
+    pub fn figures(&self) -> Figures {
+        let (world, client) = self.run();
+        let (heard, played) = (world.heard(client), world.played(client));
+        let minutes = (self.seconds - FROM) / 60.0;
+        let rate = f64::from(self.client.format.rate);
+        let millis_per_minute = |frames: u64| frames as f64 * 60e3 / rate / self.seconds;
+        let (p50, longest) = (heard.delay_from(FROM, 0.5), heard.gaps_from(FROM).map(|gap| gap.frames).max());
+        Figures {
+            p50,
+            p95: heard.delay_from(FROM, 0.95),
+            max: heard.delay_from(FROM, 1.0),
+            beyond: p50 - self.floor(),
+            concealed: millis_per_minute(played.concealed_samples),
+            stretched: millis_per_minute(stretched_frames(&played)),
+            events_per_minute: heard.events_from(FROM, 48_000) as f64 / minutes,
+            longest_gap: longest.unwrap_or(0) as f64 / 48.0,
+            pitch: heard.pitch_from(FROM).0,
+            settled: heard.settled().unwrap_or(self.seconds),
+        }
+    }
+
+    /// Runs a client that sends the time code over a path that loses nothing, and judges what was
+    /// heard as rules are judged, with the arrivals for them.
+    pub fn outcome(&self) -> (Outcome, Vec<crate::arrivals::Arrival>) {
+        let (world, client) = self.run();
+        let (heard, played) = (world.heard(client), world.played(client));
+        let minutes = (self.seconds - FROM_RULES) / 60.0;
+        let outcome = Outcome {
+            delay: heard.mean_delay_from(FROM_RULES) - self.floor(),
+            late: played.units_late as f64 * 100.0 / played.units_received as f64,
+            events: heard.events_from(FROM_RULES, 48_000) as f64 / minutes,
+        };
+        (outcome, world.arrivals(client).to_vec())
+    }
+
+    pub fn judge(&self, arrivals: &[crate::arrivals::Arrival], rule: crate::rules::Rule) -> Outcome {
+        rule.judge(arrivals, FROM_RULES)
+    }
+
+    fn run(&self) -> (World, Id) {
+        let (capture, playback) = self.ppm;
+        let server = Server::new().card(Card::new(2).ppm(playback)).auto(self.profile);
+        let mut world = World::with_seed(self.seed, server);
+        let client = self.client.card(self.client.card.ppm(capture));
+        let client = world.add(client, self.netem.clone());
+        world.run(seconds(self.seconds));
+        (world, client)
+    }
+
+    /// The delay that no playout can undercut, in milliseconds.
+    fn floor(&self) -> f64 {
+        let packet = self.client.frames as f64 * 1e3 / f64::from(self.client.format.rate);
+        self.netem.least() + packet + PERIODS * 128.0 / 48.0
+    }
+}

@@ -8,10 +8,10 @@ use audiostreamer_core::sender::{self, Sender, Wire};
 use audiostreamer_core::{Codec, Encoding, Format, Instant};
 
 use crate::card::{self, Block, Card, Clock};
-use crate::code::TimeCode;
 use crate::netem::Service;
 use crate::rng::Rng;
 use crate::signal::Signal;
+use crate::signal::code::TimeCode;
 
 /// What a client is like.
 #[derive(Clone, Copy, Debug)]
@@ -26,7 +26,7 @@ pub struct Client {
     pub raw: bool,
     pub signal: Signal,
     /// The one channel that hears the signal; the others are silent, so that several clients can
-    /// be told apart in the mix.
+    /// be told apart in the mix. Of a signal that is wide, the one that is listened to.
     pub channel: usize,
     /// Sequence number and timestamp of the first packet, if not left to chance.
     pub first: Option<(u16, u32)>,
@@ -236,7 +236,10 @@ impl Running {
         let channels = usize::from(card.channels);
         self.samples.clear();
         self.samples.resize(block.frames * channels, 0.0);
-        signal.listen(block.first, card.rate, self.samples[channel..].iter_mut().step_by(channels));
+        let heard = if signal.is_wide() { 0..channels } else { channel..channel + 1 };
+        for channel in heard {
+            signal.listen(block.first, card.rate, channel, self.samples[channel..].iter_mut().step_by(channels));
+        }
     }
 }
 

@@ -18,7 +18,6 @@
 mod arrivals;
 mod card;
 mod client;
-mod code;
 mod netem;
 mod observe;
 mod paths;

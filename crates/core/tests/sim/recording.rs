@@ -9,6 +9,7 @@ pub struct Recording {
     signal: Signal,
     /// Of the microphone and the speaker, nominally.
     rate: u32,
+    channel: usize,
     samples: Vec<f32>,
 }
 
@@ -39,8 +40,8 @@ const DELAY_SECONDS_MAX: f64 = 0.4;
 const COARSE: usize = 4;
 
 impl Recording {
-    pub fn new(signal: Signal, rate: u32) -> Self {
-        Self { signal, rate, samples: Vec::new() }
+    pub fn new(signal: Signal, rate: u32, channel: usize) -> Self {
+        Self { signal, rate, channel, samples: Vec::new() }
     }
 
     pub fn handle(&mut self, block: Block, samples: impl Iterator<Item = f32>) {
@@ -50,14 +51,14 @@ impl Recording {
 
     /// Finds what was heard from `second` on in what was said, by cross-correlation.
     pub fn align(&self, second: f64, speaker: &Clock, microphone: &Clock) -> Alignment {
-        let Self { signal, rate, .. } = *self;
+        let Self { signal, rate, channel, .. } = *self;
         let first = speaker.frame_at(second * 1e9).ceil() as usize;
         let window = (WINDOW_SECONDS * f64::from(rate)) as usize;
         let heard = &self.samples[first..first + window];
         let newest = microphone.frame_at(speaker.heard_nanos(first as f64)).floor() as i64;
         let oldest = newest - (DELAY_SECONDS_MAX * f64::from(rate)) as i64;
         let said: Vec<f32> =
-            (oldest..newest + window as i64).map(|frame| signal.sample(frame.max(0) as u64, rate)).collect();
+            (oldest..newest + window as i64).map(|frame| signal.sample(frame.max(0) as u64, rate, channel)).collect();
         let lags = (newest - oldest) as usize;
         let coarse = best((0..lags).step_by(COARSE), |lag| correlation(heard, &said[lag..], COARSE));
         let near = coarse.0.saturating_sub(COARSE)..(coarse.0 + COARSE).min(lags);

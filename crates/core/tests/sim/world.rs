@@ -74,7 +74,7 @@ impl World {
                     let speaker = self.server.rate();
                     Ear::Track(Track::new(code, f64::from(client.card.rate) / f64::from(speaker)))
                 }
-                signal => Ear::Recording(Recording::new(signal, client.card.rate)),
+                signal => Ear::Recording(Recording::new(signal, client.card.rate, channel)),
             },
             arrivals: Arrivals::new(client.format.rate),
             client: client::Running::new(client, self.now, self.rng.fork()),

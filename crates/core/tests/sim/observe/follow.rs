@@ -1,6 +1,6 @@
 //! Following the time code along the samples of a speaker.
 
-use crate::code::{Cursor, TimeCode};
+use crate::signal::code::{Cursor, TimeCode};
 
 /// Knows where the sound is and how fast it runs: a loop of second order over the difference
 /// between what is heard and what the code says.

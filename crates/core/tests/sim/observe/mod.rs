@@ -9,7 +9,7 @@ mod heard;
 mod tests;
 
 use crate::card::{Block, Clock};
-use crate::code::{Cursor, TimeCode};
+use crate::signal::code::{Cursor, TimeCode};
 use follow::{Candidate, Follower};
 
 pub use heard::{Gap, Heard, Splice};

@@ -17,6 +17,9 @@ const HELD_OUT: [u64; 3] = [101, 102, 103];
 /// What the crystals are off by, capture and playback; the last once per path.
 const SKEWS: [(f64, f64); 4] = [(0.0, 0.0), (100.0, -100.0), (-100.0, 100.0), (150.0, -150.0)];
 
+/// Paths that tell the rules nothing that another does not: without its losses N8 is N7.
+const CALM: [&str; 3] = ["N0", "N4", "N8"];
+
 /// The heading of the table that the normal tests check.
 pub const CHECK: &str = "## Check";
 
@@ -24,8 +27,8 @@ const COLUMNS: [&str; 11] =
     ["path", "p50", "p95", "max", "beyond", "concealed", "stretched", "events", "gap", "pitch", "settled"];
 
 /// A run for the tables of paths, in seconds, and one for the rules, where rare events count.
-const PATH_SECONDS: f64 = 60.0;
-const RULE_SECONDS: f64 = 320.0;
+const PATH_SECONDS: f64 = 45.0;
+const RULE_SECONDS: f64 = 200.0;
 
 /// The whole report.
 pub fn all() -> String {
@@ -87,7 +90,9 @@ fn paths_table(seeds: &[u64]) -> Table {
 fn rules_table(seeds: &[u64]) -> Table {
     let peers = [Rule::NetEq, Rule::NetEqMid, Rule::JackTrip, Rule::Fixed(200.0)];
     let mut runs = Vec::new();
-    for (_, netem) in paths() {
+    let paths: Vec<_> =
+        paths().into_iter().filter(|(name, _)| !CALM.iter().any(|calm| name.starts_with(calm))).collect();
+    for (_, netem) in &paths {
         for &seed in seeds {
             runs.extend(Profile::ALL.map(|profile| Run {
                 profile,
@@ -110,7 +115,7 @@ fn rules_table(seeds: &[u64]) -> Table {
     let mut columns = vec!["path", "NetEq", "NetEq mid", "JackTrip", "200 ms"];
     columns.extend(ours.iter().map(String::as_str));
     let mut table = Table::new(&columns);
-    for ((name, _), outcomes) in paths().into_iter().zip(outcomes.chunks(seeds.len() * Profile::ALL.len())) {
+    for ((name, _), outcomes) in paths.into_iter().zip(outcomes.chunks(seeds.len() * Profile::ALL.len())) {
         let mut cells: Vec<String> = Vec::new();
         for peer in 0..peers.len() {
             cells.push(outcome(outcomes.iter().filter_map(|(_, peers)| peers.get(peer))));

@@ -60,9 +60,9 @@ impl Rule {
         let mut slots = BTreeMap::new();
         for arrival in arrivals {
             let fast = base.handle(arrival);
-            let (lateness, delay) = ((arrival.transit() - fast) * 1e3, target.delay());
+            let (lateness, delay) = ((arrival.transit() - fast) * 1e3, target.delay(fast * 1e3));
             let late = lateness > delay;
-            target.handle(arrival, lateness, late);
+            target.handle(arrival, lateness);
             if arrival.at - start >= settled {
                 packets += 1;
                 late_packets += u32::from(late);
@@ -109,21 +109,22 @@ impl Target {
         }
     }
 
-    /// How long after the fastest packet is played, in milliseconds.
-    fn delay(&self) -> f64 {
+    /// How long after the fastest, whose transit that is, the next packet is played, in
+    /// milliseconds.
+    fn delay(&self, fastest: f64) -> f64 {
         match self {
             Target::NetEq { rule, mid: false } => rule.target(),
             Target::NetEq { rule, mid: true } => rule.target() + rule.hold_band() / 2.0,
-            Target::JackTrip(rule) => rule.tolerance(),
+            Target::JackTrip(rule) => rule.turn() - fastest,
             Target::Fixed(millis) => *millis,
         }
     }
 
     /// Learns from a packet that came `lateness` milliseconds after the fastest.
-    fn handle(&mut self, arrival: &Arrival, lateness: f64, late: bool) {
+    fn handle(&mut self, arrival: &Arrival, lateness: f64) {
         match self {
             Target::NetEq { rule, .. } => rule.handle(arrival, lateness),
-            Target::JackTrip(rule) => rule.handle(arrival, late),
+            Target::JackTrip(rule) => rule.handle(arrival),
             Target::Fixed(_) => {}
         }
     }

@@ -1,7 +1,9 @@
 //! What must be true, as sentences.
 
+mod adaptation;
 mod cards;
 mod clients;
+mod clocks;
 mod hostile;
 mod network;
 mod opus;
@@ -14,9 +16,9 @@ use audiostreamer_core::packet::Rtp;
 
 use crate::card::Card;
 use crate::client::Client;
-use crate::code::TimeCode;
 use crate::netem::Netem;
-use crate::server::Server;
+use crate::server::{Profile, Server};
 use crate::signal::Signal;
+use crate::signal::code::TimeCode;
 use crate::world::{Id, World};
 use crate::{millis, paths, seconds};

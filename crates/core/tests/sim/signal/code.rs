@@ -60,8 +60,7 @@ impl TimeCode {
 
     /// The height of a knot.
     fn knot_value(&self, number: i64) -> f64 {
-        let knots = i64::from(2 * self.length / self.knot);
-        let number = number.rem_euclid(knots);
+        let number = number & i64::from(2 * self.length / self.knot - 1);
         let frames = (number * i64::from(self.knot)) as f64;
         let triangle = frames.min(self.period() - frames);
         LOW + self.slope() * (triangle + WANDER * f64::from(self.knot) * noise(number as u64))
@@ -82,6 +81,8 @@ pub struct Cursor {
     code: TimeCode,
     /// The knot before.
     knot: i64,
+    /// The heights of the one before it, of itself and of the two after it.
+    heights: [f64; 4],
     /// The cubic from it to the next, by rising powers.
     cubic: [f64; 4],
     /// Knots per frame, and frames per knot's worth of slope: hours are walked, divisions add up.
@@ -92,13 +93,15 @@ pub struct Cursor {
 impl Cursor {
     pub fn new(code: TimeCode) -> Self {
         let per_frame = 1.0 / f64::from(code.knot);
-        let mut cursor = Self { code, knot: 0, cubic: [0.0; 4], per_frame, per_slope: per_frame / code.slope() };
+        let (heights, cubic) = ([0.0; 4], [0.0; 4]);
+        let mut cursor = Self { code, knot: -2, heights, cubic, per_frame, per_slope: per_frame / code.slope() };
         cursor.enter(0);
         cursor
     }
 
     /// The code at a position between frames, and how steep it is there: 1 as on average, negative
     /// on the way down.
+    #[inline]
     pub fn at(&mut self, position: f64) -> (f64, f64) {
         let knots = position * self.per_frame;
         let mut u = knots - self.knot as f64;
@@ -113,8 +116,14 @@ impl Cursor {
 
     /// The uniform cubic B-spline between a knot and the next.
     fn enter(&mut self, knot: i64) {
+        if knot == self.knot + 1 {
+            self.heights.rotate_left(1);
+            self.heights[3] = self.code.knot_value(knot + 2);
+        } else {
+            self.heights = [-1, 0, 1, 2].map(|offset| self.code.knot_value(knot + offset));
+        }
         self.knot = knot;
-        let [p, q, r, s] = [-1, 0, 1, 2].map(|offset| self.code.knot_value(knot + offset));
+        let [p, q, r, s] = self.heights;
         let sixth = 1.0 / 6.0;
         self.cubic =
             [(p + 4.0 * q + r) * sixth, (r - p) * 0.5, (p - 2.0 * q + r) * 0.5, (s - p + 3.0 * (q - r)) * sixth];

@@ -59,10 +59,10 @@ impl Profile {
 /// What a server's playouts are told. The one place that knows how far playout has come: today it
 /// has one fixed delay, and no profile.
 fn playout_config(server: &Server) -> playout::Config {
-    let Server { card, latency, profile: _, .. } = server;
-    let latency = match *latency {
-        Latency::Fixed(latency) => latency,
-        Latency::Auto => Duration::from_millis(20),
+    let card = server.card;
+    let latency = match (server.latency, server.profile) {
+        (Latency::Fixed(latency), _) => latency,
+        (Latency::Auto, _) => Duration::from_millis(20),
     };
     playout::Config { latency, rate: card.rate, channels: card.channels, frames_max: card.callback_frames() }
 }

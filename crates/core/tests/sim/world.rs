@@ -10,7 +10,7 @@ use crate::card::{Block, Clock};
 use crate::client::{self, Client};
 use crate::netem::{self, Link, Netem, Service};
 use crate::observe::{Heard, Track};
-use crate::recording::{Alignment, Recording};
+use crate::recording::{Alignment, Fit, Recording};
 use crate::rng::Rng;
 use crate::server::{self, Server};
 use crate::signal::Signal;
@@ -48,7 +48,7 @@ struct Node {
 
 /// How what came out is looked at.
 enum Ear {
-    Track(Track),
+    Track(Box<Track>),
     Recording(Recording),
 }
 
@@ -72,7 +72,7 @@ impl World {
             ear: match client.signal {
                 Signal::Code(code) => {
                     let speaker = self.server.rate();
-                    Ear::Track(Track::new(code, f64::from(client.card.rate) / f64::from(speaker)))
+                    Ear::Track(Box::new(Track::new(code, f64::from(client.card.rate) / f64::from(speaker))))
                 }
                 signal => Ear::Recording(Recording::new(signal, client.card.rate, channel)),
             },
@@ -133,6 +133,11 @@ impl World {
     /// Finds what was recorded of a client at a second in what it said.
     pub fn align(&self, id: Id, second: f64) -> Alignment {
         self.recording(id).align(second, self.server.speaker(), self.nodes[id].client.microphone())
+    }
+
+    /// As [`align`](Self::align), to a fraction of a frame, with what is left.
+    pub fn fit(&self, id: Id, second: f64) -> Fit {
+        self.recording(id).fit(second, self.server.speaker(), self.nodes[id].client.microphone())
     }
 
     /// A fingerprint of everything up to here.

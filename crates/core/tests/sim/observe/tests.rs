@@ -116,7 +116,7 @@ fn speeds_of_up_to_two_percent_are_followed_and_told_in_cents() {
 #[test]
 fn a_speed_that_moves_from_block_to_block_breaks_nothing() {
     for percent in [0.0, 1.4] {
-        let speed = |block: usize| 1.0 + percent / 100.0 + if block / 7 % 2 == 0 { 0.005 } else { -0.005 };
+        let speed = |block: usize| 1.0 + percent / 100.0 + if (block / 7).is_multiple_of(2) { 0.005 } else { -0.005 };
         let heard = hear(TimeCode::FINE, &said(FIRST, 400_000), speed);
         assert_eq!((heard.gaps.len(), heard.splices.len(), heard.repeated_frames), (0, 0, 0), "{percent} %");
         assert!(heard.faded_frames < 200, "{}", heard.faded_frames);

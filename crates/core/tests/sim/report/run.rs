@@ -1,9 +1,11 @@
 //! One run: a stream over a path for a while, and its figures.
 
+use crate::arrivals::Arrival;
 use crate::card::Card;
 use crate::client::Client;
 use crate::netem::Netem;
-use crate::rules::Outcome;
+use crate::recording::Alignment;
+use crate::rules::{Outcome, Rule};
 use crate::seconds;
 use crate::server::{Profile, Server, stretched_frames};
 use crate::world::{Id, World};
@@ -41,12 +43,30 @@ pub struct Figures {
     pub settled: f64,
 }
 
+/// How a signal that is no code was heard: times in milliseconds.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Likeness {
+    /// From mouth to ear, where what was heard is found again.
+    pub p50: f64,
+    pub p95: f64,
+    pub max: f64,
+    /// The correlation that 19 of 20 stretches of 100 ms reach.
+    pub alike: f64,
+    /// Per minute.
+    pub concealed: f64,
+    pub stretched: f64,
+    pub concealments: f64,
+}
+
 /// Figures other than that of settling are of what is heard from here on, in seconds: the start is
 /// a matter of its own.
 const FROM: f64 = 5.0;
 
 /// Rules need longer to have seen their path.
 const FROM_RULES: f64 = 20.0;
+
+/// A correlation that tells where a stretch is from.
+const FOUND: f64 = 0.8;
 
 /// Periods that the device takes for itself: one that the capture fills, one that waits to be
 /// played, and one that is asked for at once but is heard bit by bit.
@@ -77,7 +97,7 @@ impl Run {
 
     /// Runs a client that sends the time code over a path that loses nothing, and judges what was
     /// heard as rules are judged, with the arrivals for them.
-    pub fn outcome(&self) -> (Outcome, Vec<crate::arrivals::Arrival>) {
+    pub fn outcome(&self) -> (Outcome, Vec<Arrival>) {
         let (world, client) = self.run();
         let (heard, played) = (world.heard(client), world.played(client));
         let minutes = (self.seconds - FROM_RULES) / 60.0;
@@ -89,7 +109,35 @@ impl Run {
         (outcome, world.arrivals(client).to_vec())
     }
 
-    pub fn judge(&self, arrivals: &[crate::arrivals::Arrival], rule: crate::rules::Rule) -> Outcome {
+    /// Runs a client that sends something else.
+    pub fn likeness(&self) -> Likeness {
+        let (world, client) = self.run();
+        let played = world.played(client);
+        let seconds = (0..).map(|n| 2.0 + f64::from(n)).take_while(|second| second + 0.6 < self.seconds);
+        let loud = seconds.filter(|&second| world.recording(client).is_loud(second));
+        let all: Vec<Alignment> = loud.map(|second| world.align(client, second)).collect();
+        let found = all.iter().filter(|one| one.correlation > FOUND).map(|one| one.delay_millis);
+        let (mut delays, mut alike): (Vec<f64>, Vec<f64>) =
+            (found.collect(), all.iter().map(|one| one.correlation).collect());
+        delays.sort_by(f64::total_cmp);
+        alike.sort_by(f64::total_cmp);
+        let at = |all: &[f64], share: f64| {
+            all.get((all.len() as f64 * share) as usize).or(all.last()).copied().unwrap_or(0.0)
+        };
+        let per_minute = 60.0 / self.seconds;
+        let millis_per_minute = |frames: u64| frames as f64 * per_minute * 1e3 / f64::from(self.client.format.rate);
+        Likeness {
+            p50: at(&delays, 0.5),
+            p95: at(&delays, 0.95),
+            max: at(&delays, 1.0),
+            alike: at(&alike, 0.05),
+            concealed: millis_per_minute(played.concealed_samples),
+            stretched: millis_per_minute(stretched_frames(&played)),
+            concealments: played.concealment_events as f64 * per_minute,
+        }
+    }
+
+    pub fn judge(&self, arrivals: &[Arrival], rule: Rule) -> Outcome {
         rule.judge(arrivals, FROM_RULES)
     }
 

@@ -1,9 +1,5 @@
 //! JackTrip's tolerance: the largest interval between two packets, averaged over a long time, plus
 //! its deviation, plus headroom that grows by a millisecond whenever glitches go on.
-//!
-//! It has no timeline: the oldest packet that has not waited for longer than the tolerance is
-//! played. So a late one puts all that follow off, and one that would wait too long brings them
-//! forward.
 
 use crate::arrivals::Arrival;
 
@@ -17,9 +13,6 @@ const WINDOWS_CUMULATIVE: u32 = 480;
 const START_SECONDS: f64 = 2.0;
 const START_MILLIS_PER_FRAME: f64 = 0.5;
 const RATE: f64 = 48_000.0;
-
-/// A packet that came too late is played when the card asks again: 128 frames later at the most.
-const LOCAL_PERIOD_MILLIS: f64 = 128.0 / 48.0;
 
 const MILLIS_MAX: f64 = 250.0;
 
@@ -39,8 +32,6 @@ pub struct JackTrip {
     max: f64,
     deviation: f64,
     headroom: f64,
-    /// When packets are played after their capture, in milliseconds of transit.
-    turn: f64,
     second_ends: f64,
     glitches: f64,
     glitchy_before: bool,
@@ -57,19 +48,13 @@ impl JackTrip {
             max: 0.0,
             deviation: 0.0,
             headroom: 0.0,
-            turn: f64::INFINITY,
             second_ends: 0.0,
             glitches: 0.0,
             glitchy_before: false,
         }
     }
 
-    /// When the next packet is played after its capture, in milliseconds of transit.
-    pub fn turn(&self) -> f64 {
-        self.turn
-    }
-
-    fn tolerance(&self) -> f64 {
+    pub fn tolerance(&self) -> f64 {
         let now = self.before.map_or(0.0, |before| before.at);
         if now - self.start < START_SECONDS {
             return self.packet_millis * 1e-3 * RATE * START_MILLIS_PER_FRAME;
@@ -77,17 +62,7 @@ impl JackTrip {
         (self.max + self.deviation + self.headroom).clamp(self.packet_millis, MILLIS_MAX)
     }
 
-    pub fn handle(&mut self, arrival: &Arrival) {
-        let transit = arrival.transit() * 1e3;
-        let late = transit > self.turn;
-        self.learn(arrival, late);
-        self.turn = match late {
-            true => transit + LOCAL_PERIOD_MILLIS,
-            false => self.turn.min(transit + self.tolerance()),
-        };
-    }
-
-    fn learn(&mut self, arrival: &Arrival, late: bool) {
+    pub fn handle(&mut self, arrival: &Arrival, late: bool) {
         let Some(before) = self.before.replace(*arrival) else {
             self.start = arrival.at;
             self.second_ends = arrival.at + START_SECONDS + 1.0;

@@ -45,6 +45,10 @@ pub struct Outcome {
 /// from jitter. NetEq has its own.
 const BASE_SECONDS: f64 = 10.0;
 
+/// When all has been late for so long, in seconds, the path has become longer, and whoever conceals
+/// meanwhile has put the timeline off. A stall is none of that: what it held up comes at once.
+const LONGER_SECONDS: f64 = 0.04;
+
 /// An event is counted in slots of media time so long.
 const SLOT_SECONDS: f64 = 0.02;
 
@@ -60,9 +64,10 @@ impl Rule {
         let mut slots = BTreeMap::new();
         for arrival in arrivals {
             let fast = base.handle(arrival);
-            let (lateness, delay) = ((arrival.transit() - fast) * 1e3, target.delay(fast * 1e3));
+            let (lateness, delay) = ((arrival.transit() - fast) * 1e3, target.delay());
             let late = lateness > delay;
-            target.handle(arrival, lateness);
+            target.handle(arrival, lateness, late);
+            base.judged(arrival, late);
             if arrival.at - start >= settled {
                 packets += 1;
                 late_packets += u32::from(late);
@@ -109,22 +114,21 @@ impl Target {
         }
     }
 
-    /// How long after the fastest, whose transit that is, the next packet is played, in
-    /// milliseconds.
-    fn delay(&self, fastest: f64) -> f64 {
+    /// How long after the fastest the next packet is played, in milliseconds.
+    fn delay(&self) -> f64 {
         match self {
             Target::NetEq { rule, mid: false } => rule.target(),
             Target::NetEq { rule, mid: true } => rule.target() + rule.hold_band() / 2.0,
-            Target::JackTrip(rule) => rule.turn() - fastest,
+            Target::JackTrip(rule) => rule.tolerance(),
             Target::Fixed(millis) => *millis,
         }
     }
 
     /// Learns from a packet that came `lateness` milliseconds after the fastest.
-    fn handle(&mut self, arrival: &Arrival, lateness: f64) {
+    fn handle(&mut self, arrival: &Arrival, lateness: f64, late: bool) {
         match self {
             Target::NetEq { rule, .. } => rule.handle(arrival, lateness),
-            Target::JackTrip(rule) => rule.handle(arrival),
+            Target::JackTrip(rule) => rule.handle(arrival, late),
             Target::Fixed(_) => {}
         }
     }
@@ -135,11 +139,13 @@ struct Base {
     seconds: f64,
     /// Arrival and transit of those that none after them has undercut.
     smallest: VecDeque<(f64, f64)>,
+    /// Since when all has been late, and the smallest transit of that.
+    late: Option<(f64, f64)>,
 }
 
 impl Base {
     fn new(seconds: f64) -> Self {
-        Self { seconds, smallest: VecDeque::new() }
+        Self { seconds, smallest: VecDeque::new(), late: None }
     }
 
     fn handle(&mut self, arrival: &Arrival) -> f64 {
@@ -152,5 +158,15 @@ impl Base {
             self.smallest.pop_front();
         }
         self.smallest[0].1
+    }
+
+    fn judged(&mut self, arrival: &Arrival, late: bool) {
+        let (since, smallest) = self.late.unwrap_or((arrival.at, f64::INFINITY));
+        let smallest = smallest.min(arrival.transit());
+        self.late = late.then_some((since, smallest));
+        if late && arrival.at - since >= LONGER_SECONDS {
+            self.smallest = VecDeque::from([(arrival.at, smallest)]);
+            self.late = None;
+        }
     }
 }

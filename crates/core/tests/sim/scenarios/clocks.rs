@@ -12,12 +12,16 @@ fn error(world: &World, client: Id, from: f64, to: f64) -> f64 {
 #[test]
 #[ignore = "adaptive playout"]
 fn a_step_of_300_ppm_is_locked_within_five_seconds_to_ten_microseconds() {
-    for (from, to) in [(0.0, 300.0), (0.0, -300.0), (-150.0, 150.0)] {
+    for (capture, from, to) in [(true, 0.0, 300.0), (true, -150.0, 150.0), (false, 0.0, 300.0), (false, 0.0, -300.0)] {
         let mut world = World::new(Server::new().auto(Profile::Live));
-        let client = world.add(Client::l24().card(Card::new(2).ppm(from)), Netem::ideal());
+        let card = Card::new(2).ppm(if capture { from } else { 0.0 });
+        let client = world.add(Client::l24().card(card), Netem::ideal());
         world.run(seconds(30.0));
         let now = world.now();
-        world.client(client).set_ppm(now, to);
+        match capture {
+            true => world.client(client).set_ppm(now, to),
+            false => world.server().set_ppm(now, to),
+        }
         world.run(seconds(35.0));
         let error = error(&world, client, 35.0, 65.0);
         assert!(error < 0.010, "{from} to {to} ppm: {:.1} us", error * 1e3);

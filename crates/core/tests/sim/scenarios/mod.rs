@@ -4,6 +4,7 @@ mod adaptation;
 mod cards;
 mod clients;
 mod clocks;
+mod fidelity;
 mod hostile;
 mod network;
 mod opus;

@@ -1,7 +1,11 @@
 //! What came out of the speaker, as samples: for codecs that do not keep them exactly.
 
+mod fit;
+
 use crate::card::{Block, Clock};
-use crate::signal::Signal;
+use crate::signal::{SINE_HZ, Signal};
+
+pub use fit::Fit;
 
 /// One channel of the speaker from the beginning on.
 #[derive(Clone, Debug)]
@@ -28,6 +32,8 @@ pub struct Alignment {
     pub delay_millis: f64,
     /// Normalised: 1 is the same.
     pub correlation: f64,
+    /// The first frame of the microphone that is compared, to a frame.
+    position: f64,
 }
 
 /// What is compared at once: long enough to tell one part of a chirp from the next.
@@ -35,6 +41,9 @@ const WINDOW_SECONDS: f64 = 0.1;
 
 /// The longest delay that is looked for.
 const DELAY_SECONDS_MAX: f64 = 0.4;
+
+/// Pauses are quieter, root mean square.
+const LOUD: f32 = 0.01;
 
 /// Coarse search looks at every fourth frame: the chirp ends far below 6 kHz.
 const COARSE: usize = 4;
@@ -65,7 +74,23 @@ impl Recording {
         let (lag, correlation) = best(near, |lag| correlation(heard, &said[lag..], 1));
         let said_nanos = microphone.heard_nanos((oldest + lag as i64) as f64);
         let delay_millis = (speaker.heard_nanos(first as f64) - said_nanos) * 1e-6;
-        Alignment { delay_millis, correlation }
+        Alignment { delay_millis, correlation, position: (oldest + lag as i64) as f64 }
+    }
+
+    /// Compares what was heard from `second` on with what was said, sample by sample, where it is
+    /// most alike.
+    pub fn fit(&self, second: f64, speaker: &Clock, microphone: &Clock) -> Fit {
+        let Self { signal, rate, channel, .. } = *self;
+        let Alignment { position, .. } = self.align(second, speaker, microphone);
+        let first = speaker.frame_at(second * 1e9).ceil() as usize;
+        let heard = &self.samples[first..first + (WINDOW_SECONDS * f64::from(rate)) as usize];
+        Fit::new(heard, |place| signal.at(place.max(0.0), rate, channel), position, 1.0)
+    }
+
+    /// What of the sine is not the sine in the second that begins at `second`, in dB.
+    pub fn distortion(&self, second: f64) -> f64 {
+        let first = (second * f64::from(self.rate)) as usize;
+        fit::distortion(&self.samples[first..first + self.rate as usize], SINE_HZ, self.rate.into())
     }
 
     /// Stretches longer than `millis` between the first sound and the last.
@@ -82,6 +107,14 @@ impl Recording {
         }
         silences.retain(|silence| silence.at * 2e3 + silence.millis * 2.0 < loud.len() as f64);
         silences
+    }
+
+    /// Whether what would be compared at `second` is more than a pause.
+    pub fn is_loud(&self, second: f64) -> bool {
+        let first = (second * f64::from(self.rate)) as usize;
+        let heard = &self.samples[first..first + (WINDOW_SECONDS * f64::from(self.rate)) as usize];
+        let energy = heard.iter().map(|sample| sample * sample).sum::<f32>();
+        energy > LOUD * LOUD * heard.len() as f32
     }
 
     pub fn loudest(&self) -> f32 {

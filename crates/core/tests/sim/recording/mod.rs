@@ -48,6 +48,9 @@ const LOUD: f32 = 0.01;
 /// Coarse search looks at every fourth frame: the chirp ends far below 6 kHz.
 const COARSE: usize = 4;
 
+/// How much less alike than the best the right place may look in that search.
+const CLOSE: f64 = 0.1;
+
 impl Recording {
     pub fn new(signal: Signal, rate: u32, channel: usize) -> Self {
         Self { signal, rate, channel, samples: Vec::new() }
@@ -69,9 +72,13 @@ impl Recording {
         let said: Vec<f32> =
             (oldest..newest + window as i64).map(|frame| signal.sample(frame.max(0) as u64, rate, channel)).collect();
         let lags = (newest - oldest) as usize;
-        let coarse = best((0..lags).step_by(COARSE), |lag| correlation(heard, &said[lag..], COARSE));
-        let near = coarse.0.saturating_sub(COARSE)..(coarse.0 + COARSE).min(lags);
-        let (lag, correlation) = best(near, |lag| correlation(heard, &said[lag..], 1));
+        let coarse: Vec<(usize, f64)> =
+            (0..lags).step_by(COARSE).map(|lag| (lag, correlation(heard, &said[lag..], COARSE))).collect();
+        // A voice is nearly as like itself a pitch period away: all that come close are looked at.
+        let close = best(coarse.iter().copied()).1 - CLOSE;
+        let near = |lag: usize| lag.saturating_sub(COARSE)..(lag + COARSE).min(lags);
+        let near = coarse.iter().filter(|(_, likeness)| *likeness > close).flat_map(|(lag, _)| near(*lag));
+        let (lag, correlation) = best(near.map(|lag| (lag, correlation(heard, &said[lag..], 1))));
         let said_nanos = microphone.heard_nanos((oldest + lag as i64) as f64);
         let delay_millis = (speaker.heard_nanos(first as f64) - said_nanos) * 1e-6;
         Alignment { delay_millis, correlation, position: (oldest + lag as i64) as f64 }
@@ -132,8 +139,7 @@ fn is_loud(samples: &[f32]) -> bool {
     samples.iter().any(|sample| sample.abs() > 0.02)
 }
 
-fn best(lags: impl Iterator<Item = usize>, of: impl Fn(usize) -> f64) -> (usize, f64) {
-    let all = lags.map(|lag| (lag, of(lag)));
+fn best(all: impl Iterator<Item = (usize, f64)>) -> (usize, f64) {
     all.max_by(|a, b| a.1.total_cmp(&b.1)).expect("lags to look at")
 }
 

@@ -10,7 +10,7 @@ fn an_hour_between_crystals_that_are_off_keeps_the_delay_in_bounds() {
     world.run(seconds(3_600.0));
     // 360 ms too much, cut by a little more than 20 each time.
     let (heard, played) = (world.heard(fast), world.played(fast));
-    assert!(heard.gaps.len() <= 18 && heard.longest_gap() <= 125, "{:?}", heard.gaps);
+    assert!(heard.gaps.len() <= 18 && heard.longest_gap() <= 145, "{:?}", heard.gaps);
     assert!(heard.delay(0.0) > 27.0 && heard.delay(1.0) < 51.0, "{} ms", heard.delay(1.0));
     assert_eq!((heard.repeated_frames, played.concealed_samples), (0, 0));
     // 360 ms too little, waited for when it is felt: a few units are late, then all are in time.
@@ -66,7 +66,8 @@ fn cards_of_other_rates_are_converted_on_either_side() {
         let heard = world.heard(client);
         assert_eq!((heard.gaps.len(), heard.repeated_frames), (0, 0), "{capture}, {playback}: {:?}", heard.gaps);
         assert!((27.0..32.0).contains(&heard.delay(0.5)), "{capture}, {playback}: {} ms", heard.delay(0.5));
-        assert!(heard.delay(1.0) - heard.delay(0.0) < 0.01, "{capture}, {playback}");
+        let spread = heard.delay(1.0) - heard.delay(0.0);
+        assert!(spread < 0.02, "{capture}, {playback}: {spread} ms");
     }
 }
 

@@ -38,6 +38,11 @@ impl Client {
         Self::pcm(98, Format::l24(48_000, 2), TimeCode::FINE)
     }
 
+    /// Half the work.
+    pub fn l24_mono() -> Self {
+        Self::pcm(101, Format::l24(48_000, 1), TimeCode::FINE)
+    }
+
     pub fn l16() -> Self {
         Self::pcm(97, Format::l16(48_000, 2), TimeCode::L16)
     }

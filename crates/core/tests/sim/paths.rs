@@ -89,9 +89,10 @@ pub fn handover() -> Netem {
     Netem::ideal().routes(20.0, 60.0, 30_000.0, 250.0).reorder(0.05)
 }
 
-/// N10 before a bottleneck that is as tight for PCM of 2.4 Mb/s as it is for Opus of 160 kb/s.
-pub fn bufferbloat_for_pcm() -> Netem {
-    bufferbloat().rate(3_800_000.0, 200.0)
+/// N10 before a bottleneck that is as tight for so many bits per second as it is for the 160 kb/s of
+/// Opus.
+pub fn bufferbloat_for(bits_per_second: f64) -> Netem {
+    bufferbloat().rate(1.6 * bits_per_second, 200.0)
 }
 
 /// H1: the stalls of a home on the way to those of the air.

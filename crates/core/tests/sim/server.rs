@@ -13,6 +13,7 @@ use audiostreamer_core::{Format, Instant, Mixer, PayloadTypes, Receiver};
 
 use crate::card::{self, Block, Card, Clock};
 use crate::rng::Rng;
+use crate::tuning::{Latency, Profile, playout_config};
 
 /// What a server is like.
 #[derive(Clone, Debug)]
@@ -24,53 +25,6 @@ pub struct Server {
     /// What arrives without a header is this.
     pub raw: Option<Format>,
     pub voices_max: usize,
-}
-
-/// How long playout waits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Latency {
-    Auto,
-    Fixed(Duration),
-}
-
-/// What delay is worth.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Profile {
-    Live,
-    Talk,
-    Listen,
-    Hifi,
-}
-
-impl Profile {
-    pub const ALL: [Profile; 4] = [Profile::Live, Profile::Talk, Profile::Listen, Profile::Hifi];
-
-    /// Milliseconds of delay that one event per minute less is worth.
-    pub fn lambda(self) -> f64 {
-        match self {
-            Profile::Live => 0.3,
-            Profile::Talk => 2.0,
-            Profile::Listen => 10.0,
-            Profile::Hifi => 30.0,
-        }
-    }
-}
-
-/// What a server's playouts are told. The one place that knows how far playout has come: today it
-/// has one fixed delay, and no profile.
-fn playout_config(server: &Server) -> playout::Config {
-    let card = server.card;
-    let latency = match (server.latency, server.profile) {
-        (Latency::Fixed(latency), _) => latency,
-        (Latency::Auto, _) => Duration::from_millis(20),
-    };
-    playout::Config { latency, rate: card.rate, channels: card.channels, frames_max: card.callback_frames() }
-}
-
-/// Frames that were cut out or put in to move the delay, at the stream's rate. Today nothing is
-/// put in.
-pub fn stretched_frames(stats: &playout::Stats) -> u64 {
-    stats.removed_samples_for_acceleration
 }
 
 /// Sources that are listened to at once; beyond, one that has never begun must go.

@@ -5,6 +5,7 @@
 //! report` runs all and writes it again.
 
 mod crowd;
+mod duel;
 mod run;
 mod sections;
 mod table;

@@ -1,5 +1,7 @@
 //! One run: a stream over a path for a while, and its figures.
 
+use audiostreamer_core::playout::Stats;
+
 use crate::arrivals::Arrival;
 use crate::card::Card;
 use crate::client::Client;
@@ -7,7 +9,8 @@ use crate::netem::Netem;
 use crate::recording::Alignment;
 use crate::rules::{Outcome, Rule};
 use crate::seconds;
-use crate::server::{Profile, Server, stretched_frames};
+use crate::server::Server;
+use crate::tuning::{Profile, stretched_frames};
 use crate::world::{Id, World};
 
 /// What is run.
@@ -75,19 +78,19 @@ const PERIODS: f64 = 3.0;
 impl Run {
     /// Runs a client that sends the time code.
     pub fn figures(&self) -> Figures {
-        let (world, client) = self.run();
+        let (world, client, before) = self.run(FROM);
         let (heard, played) = (world.heard(client), world.played(client));
         let minutes = (self.seconds - FROM) / 60.0;
         let rate = f64::from(self.client.format.rate);
-        let millis_per_minute = |frames: u64| frames as f64 * 60e3 / rate / self.seconds;
+        let millis_per_minute = |before: u64, after: u64| (after - before) as f64 * 1e3 / rate / minutes;
         let (p50, longest) = (heard.delay_from(FROM, 0.5), heard.gaps_from(FROM).map(|gap| gap.frames).max());
         Figures {
             p50,
             p95: heard.delay_from(FROM, 0.95),
             max: heard.delay_from(FROM, 1.0),
             beyond: p50 - self.floor(),
-            concealed: millis_per_minute(played.concealed_samples),
-            stretched: millis_per_minute(stretched_frames(&played)),
+            concealed: millis_per_minute(before.concealed_samples, played.concealed_samples),
+            stretched: millis_per_minute(stretched_frames(&before), stretched_frames(&played)),
             events_per_minute: heard.events_from(FROM, 48_000) as f64 / minutes,
             longest_gap: longest.unwrap_or(0) as f64 / 48.0,
             pitch: heard.pitch_from(FROM).0,
@@ -98,12 +101,13 @@ impl Run {
     /// Runs a client that sends the time code over a path that loses nothing, and judges what was
     /// heard as rules are judged, with the arrivals for them.
     pub fn outcome(&self) -> (Outcome, Vec<Arrival>) {
-        let (world, client) = self.run();
+        let (world, client, before) = self.run(FROM_RULES);
         let (heard, played) = (world.heard(client), world.played(client));
         let minutes = (self.seconds - FROM_RULES) / 60.0;
+        let (late, all) = (played.units_late - before.units_late, played.units_received - before.units_received);
         let outcome = Outcome {
             delay: heard.mean_delay_from(FROM_RULES) - self.floor(),
-            late: played.units_late as f64 * 100.0 / played.units_received as f64,
+            late: late as f64 * 100.0 / all as f64,
             events: heard.events_from(FROM_RULES, 48_000) as f64 / minutes,
         };
         (outcome, world.arrivals(client).to_vec())
@@ -111,7 +115,7 @@ impl Run {
 
     /// Runs a client that sends something else.
     pub fn likeness(&self) -> Likeness {
-        let (world, client) = self.run();
+        let (world, client, _) = self.run(FROM);
         let played = world.played(client);
         let seconds = (0..).map(|n| 2.0 + f64::from(n)).take_while(|second| second + 0.6 < self.seconds);
         let loud = seconds.filter(|&second| world.recording(client).is_loud(second));
@@ -141,14 +145,17 @@ impl Run {
         rule.judge(arrivals, FROM_RULES)
     }
 
-    fn run(&self) -> (World, Id) {
+    /// Runs all of it; with what was counted in the first seconds.
+    fn run(&self, first: f64) -> (World, Id, Stats) {
         let (capture, playback) = self.ppm;
-        let server = Server::new().card(Card::new(2).ppm(playback)).auto(self.profile);
-        let mut world = World::with_seed(self.seed, server);
+        let card = Card::new(self.client.card.channels).ppm(playback);
+        let mut world = World::with_seed(self.seed, Server::new().card(card).auto(self.profile));
         let client = self.client.card(self.client.card.ppm(capture));
         let client = world.add(client, self.netem.clone());
-        world.run(seconds(self.seconds));
-        (world, client)
+        world.run(seconds(first));
+        let before = world.played(client);
+        world.run(seconds(self.seconds - first));
+        (world, client, before)
     }
 
     /// The delay that no playout can undercut, in milliseconds.

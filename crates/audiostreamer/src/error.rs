@@ -36,6 +36,9 @@ pub enum Error {
     /// The demo's own files.
     #[error("{path}: {why}")]
     Demo { path: String, why: String },
+    /// The manual's pages.
+    #[error("can't write the manual into {path}: {}", plain(why))]
+    Manual { path: String, why: io::Error },
     /// Standard output is closed.
     #[error("can't write to stdout: {0}")]
     Stdout(io::Error),
@@ -54,7 +57,7 @@ impl Error {
             Error::Usage(_) | Error::NoPayloadType(_) => 2,
             Error::Device(error) => error.exit_code(),
             Error::Listen { .. } | Error::Network { .. } => 4,
-            Error::Sdp { .. } | Error::Demo { .. } | Error::Stdout(_) => 6,
+            Error::Sdp { .. } | Error::Demo { .. } | Error::Manual { .. } | Error::Stdout(_) => 6,
             Error::Core(audiostreamer_core::Error::UnsupportedFormat(_)) => 2,
             Error::Core(_) | Error::Signals(_) | Error::Thread(_) => 1,
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use audiostreamer::cli::console::Console;
-use audiostreamer::cli::{Cli, Command, Verbosity, WireArgs};
+use audiostreamer::cli::{Cli, Command, Verbosity, WireArgs, manual};
 use audiostreamer::error::Error;
 use audiostreamer::{client, demo, device, server};
 use clap::{CommandFactory, Parser};
@@ -49,7 +49,10 @@ fn run(command: Command) -> Result<(), Error> {
             command.build();
             shell.try_generate(&command, &mut std::io::stdout()).map_err(Error::Stdout)
         }
-        Command::Man => clap_mangen::Man::new(Cli::command()).render(&mut std::io::stdout()).map_err(Error::Stdout),
+        Command::Man { output: None } => manual::print(std::io::stdout().lock()).map_err(Error::Stdout),
+        Command::Man { output: Some(directory) } => {
+            manual::write_to(&directory).map_err(|why| Error::Manual { path: directory.display().to_string(), why })
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 #![expect(missing_docs, reason = "a doc comment here is help text: what needs no help has none")]
 
 pub mod console;
+pub mod manual;
 pub mod values;
 
 use std::path::PathBuf;
@@ -47,9 +48,14 @@ pub enum Command {
     /// Print a completion script for a shell
     #[command(hide = true)]
     Completions { shell: clap_complete::Shell },
-    /// Print the manual page
+    /// Print the manual, or write its pages into files
     #[command(hide = true)]
-    Man,
+    Man {
+        /// Where to write audiostreamer.1, audiostreamer-server.1 and so on; on stdout, as one
+        /// document, when not given
+        #[arg(long, value_name = "DIR")]
+        output: Option<PathBuf>,
+    },
 }
 
 /// `audiostreamer server`.

@@ -90,7 +90,7 @@ impl fmt::Display for Event {
 }
 
 fn sent(counted: &client::Counted, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let client::Counted { duration, stats, packets_dropped, frames_lost } = counted;
+    let client::Counted { duration, stats, packets_dropped, frames_lost, xruns } = counted;
     write!(f, "sent {:.1} s in {} packets", duration.as_secs_f64(), stats.packets_sent)?;
     write!(f, ", {} lost on the way", stats.packets_lost)?;
     if *packets_dropped > 0 {
@@ -99,22 +99,40 @@ fn sent(counted: &client::Counted, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     if *frames_lost > 0 {
         write!(f, ", {frames_lost} frames lost before they could be sent")?;
     }
-    Ok(())
+    card_lost(*xruns, f)
 }
 
 fn played(counted: &server::Counted, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let server::Counted { duration, clients, packets_received, packets_lost, packets_refused, concealed } = counted;
-    let plural = if *clients == 1 { "" } else { "s" };
-    write!(f, "played {:.1} s from {clients} client{plural}", duration.as_secs_f64())?;
+    let server::Counted { duration, clients, packets_received, packets_lost, packets_refused, concealed, xruns } =
+        counted;
+    write!(f, "played {:.1} s from {}", duration.as_secs_f64(), Count(*clients, "client"))?;
     write!(f, ", {packets_received} packets, {packets_lost} lost, {packets_refused} refused")?;
-    write!(f, ", {} concealed", Milliseconds(*concealed))
+    write!(f, ", {} concealed", Milliseconds(*concealed))?;
+    card_lost(*xruns, f)
+}
+
+/// What most never see needs a word more than its name.
+fn card_lost(xruns: u64, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    match xruns {
+        0 => Ok(()),
+        _ => write!(f, ", {} of the sound card", Count(xruns, "xrun")),
+    }
 }
 
 impl fmt::Display for Shape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Shape { rate, channels, period } = self;
-        let plural = if *channels == 1 { "" } else { "s" };
-        write!(f, "{rate} Hz, {channels} channel{plural}, {period} frames")
+        write!(f, "{rate} Hz, {}, {period} frames", Count((*channels).into(), "channel"))
+    }
+}
+
+/// So many of something: `1 client`, `2 clients`.
+pub struct Count(pub u64, pub &'static str);
+
+impl fmt::Display for Count {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(count, what) = self;
+        write!(f, "{count} {what}{}", if *count == 1 { "" } else { "s" })
     }
 }
 
@@ -160,6 +178,16 @@ mod tests {
         assert_eq!(Meter(1.0).to_string(), "[##########]    0 dBFS");
         assert_eq!(Meter(0.25).to_string(), "[########..]  -12 dBFS");
         assert_eq!(Meter(0.0).to_string(), "[..........]   silent ");
+    }
+
+    #[test]
+    fn xruns_are_told_where_there_were_some() {
+        let sent = |xruns| Event::Sent(client::Counted { xruns, ..Default::default() }).to_string();
+        assert_eq!(sent(0), "sent 0.0 s in 0 packets, 0 lost on the way");
+        assert_eq!(sent(1), "sent 0.0 s in 0 packets, 0 lost on the way, 1 xrun of the sound card");
+        let played = |xruns| Event::Played(server::Counted { xruns, ..Default::default() }).to_string();
+        assert!(played(0).ends_with("concealed"), "{}", played(0));
+        assert!(played(3).ends_with(", 3 xruns of the sound card"), "{}", played(3));
     }
 
     #[test]

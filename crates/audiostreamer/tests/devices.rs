@@ -15,7 +15,7 @@ use audiostreamer::device::list::devices;
 use audiostreamer::device::running::Running;
 use audiostreamer::device::spec::DeviceSpec;
 use audiostreamer::device::supervisor::{start_sink, start_source};
-use audiostreamer::device::{Notice, Shape, Wanted};
+use audiostreamer::device::{Notice, Shape, Wanted, Xruns};
 use private_sound::{Server, in_private_environment, wait_until};
 
 #[test]
@@ -223,7 +223,7 @@ impl Card {
             }) as _
         };
         let notify = move |notice| drop(notify.send(notice));
-        let running = start_sink(&meant(spec), Wanted::default(), Arc::default(), make, notify)?;
+        let running = start_sink(&meant(spec), Wanted::default(), Xruns::default(), make, notify)?;
         Ok(Self { running, heard, notices: Mutex::new(notices) })
     }
 
@@ -240,7 +240,7 @@ impl Card {
             }) as _
         };
         let notify = move |notice| drop(notify.send(notice));
-        let running = start_source(&meant(spec), Wanted::default(), Arc::default(), make, notify)?;
+        let running = start_source(&meant(spec), Wanted::default(), Xruns::default(), make, notify)?;
         Ok(Self { running, heard, notices: Mutex::new(notices) })
     }
 

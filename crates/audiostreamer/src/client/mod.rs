@@ -15,7 +15,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::capture;
 use crate::clock;
-use crate::device::{self, Notice, Shape, SourceSpec, Wanted};
+use crate::device::{self, Notice, Shape, SourceSpec, Wanted, Xruns};
 use crate::error::Error;
 use crate::link::tcp::Framing;
 use crate::link::{LinkEvent, Target, Transport, keep_connected};
@@ -77,10 +77,11 @@ pub async fn run(
     config.source.check()?; // a file that can't be played is no reason to wait for a server
     let (events, inbox) = mpsc::channel();
     let (to_us, mut from_send) = tokio::sync::mpsc::unbounded_channel();
+    let xruns = Xruns::default();
     let sending = {
-        let (config, report) = (config.clone(), report.clone());
+        let (config, report, xruns) = (config.clone(), report.clone(), xruns.clone());
         let thread = std::thread::Builder::new().name("send".into());
-        thread.spawn(move || send::run(&config, &inbox, report, &to_us)).map_err(Error::Thread)?
+        thread.spawn(move || send::run(&config, &inbox, report, &to_us, xruns)).map_err(Error::Thread)?
     };
     let wake = sending.thread().clone();
     let tell = move |event| {
@@ -101,7 +102,7 @@ pub async fn run(
         let tell = tell.clone();
         keep_connected(target, move |event: LinkEvent| tell(SendEvent::Link(event)))
     };
-    let start = || start_source(&config, sending.thread().clone(), tell.clone());
+    let start = || start_source(&config, &xruns, sending.thread().clone(), tell.clone());
     let streaming = async {
         // A card or a pipe can't wait: its sound is now. A file begins when somebody hears it.
         let mut source = if config.source.is_live() { Some(start()?) } else { None };
@@ -130,6 +131,7 @@ pub async fn run(
 
 fn start_source(
     config: &Config,
+    xruns: &Xruns,
     wake: std::thread::Thread,
     tell: impl Fn(SendEvent) + Send + Clone + 'static,
 ) -> Result<device::Running, Error> {
@@ -142,7 +144,7 @@ fn start_source(
         }
     };
     let notify = move |notice: Notice| tell(SendEvent::Source(notice));
-    Ok(device::start_source(&config.source, config.wanted, make, notify)?)
+    Ok(device::start_source(&config.source, config.wanted, xruns.clone(), make, notify)?)
 }
 
 /// Waits for the send thread to say good-bye on the wire; it never waits for anything itself.

@@ -11,7 +11,7 @@ use super::status::{State, Status};
 use super::{Config, WireFormat, packetizer_config, sender_config};
 use crate::capture::Captured;
 use crate::clock;
-use crate::device::{Notice, priority};
+use crate::device::{Notice, Xruns, priority};
 use crate::error::Error;
 use crate::link::{Link, LinkEvent, Sent, Transport};
 use crate::report::{Event, Report};
@@ -45,6 +45,8 @@ pub struct Counted {
     pub packets_dropped: u64,
     /// Captured frames that were lost before they could be sent.
     pub frames_lost: u64,
+    /// How often the sound card has lost sound.
+    pub xruns: u64,
 }
 
 /// How often a status is reported.
@@ -59,11 +61,12 @@ pub fn run(
     inbox: &Receiver<SendEvent>,
     report: impl Fn(Report),
     tell: &UnboundedSender<FromSend>,
+    xruns: Xruns,
 ) -> Counted {
     if !priority::raise_for_audio() {
         report(Report::Event(Event::NoRealTime));
     }
-    let mut thread = SendThread::new(config, report, tell);
+    let mut thread = SendThread::new(config, report, tell, xruns);
     loop {
         match thread.turn(inbox) {
             Ok(Turn::Again) => std::thread::park_timeout(STATUS_INTERVAL),
@@ -87,6 +90,7 @@ struct SendThread<'a, R> {
     config: &'a Config,
     report: R,
     tell: &'a UnboundedSender<FromSend>,
+    xruns: Xruns,
     captured: Option<Captured>,
     stream: Option<Stream>,
     link: Option<Link>,
@@ -113,11 +117,12 @@ struct Stream {
 }
 
 impl<'a, R: Fn(Report)> SendThread<'a, R> {
-    fn new(config: &'a Config, report: R, tell: &'a UnboundedSender<FromSend>) -> Self {
+    fn new(config: &'a Config, report: R, tell: &'a UnboundedSender<FromSend>, xruns: Xruns) -> Self {
         Self {
             config,
             report,
             tell,
+            xruns,
             captured: None,
             stream: None,
             link: None,
@@ -335,7 +340,7 @@ impl<'a, R: Fn(Report)> SendThread<'a, R> {
             (Some(_), None) => State::Sending,
             (Some(_), Some(_)) => State::Heard,
         };
-        let (packets_dropped, mut send_delay) = (self.packets_dropped, self.send_delay);
+        let (packets_dropped, xruns, mut send_delay) = (self.packets_dropped, self.xruns.count(), self.send_delay);
         let (mut peak, mut stats) = (0.0, sender::Stats::default());
         if let Some(stream) = &mut self.stream {
             // Measured up to here; what the resampler and the codec hold back is not in it.
@@ -343,7 +348,7 @@ impl<'a, R: Fn(Report)> SendThread<'a, R> {
             peak = stream.packetizer.take_peak();
             stats = stream.sender.stats();
         }
-        (self.report)(Report::Client(Status { state, peak, stats, packets_dropped, send_delay }));
+        (self.report)(Report::Client(Status { state, peak, stats, packets_dropped, xruns, send_delay }));
     }
 
     fn peer(&self) -> String {
@@ -356,6 +361,7 @@ impl<'a, R: Fn(Report)> SendThread<'a, R> {
             stats: self.stream.as_ref().map(|stream| stream.sender.stats()).unwrap_or_default(),
             packets_dropped: self.packets_dropped,
             frames_lost: self.frames_lost,
+            xruns: self.xruns.count(),
         }
     }
 }

@@ -19,7 +19,7 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::clock;
-use crate::device::{self, Notice, Shape, SinkSpec, Wanted};
+use crate::device::{self, Notice, Shape, SinkSpec, Wanted, Xruns};
 use crate::error::Error;
 use crate::link::tcp::Framing;
 use crate::link::{SharedLink, Transport};
@@ -84,8 +84,9 @@ pub async fn run(
 ) -> Result<Counted, Error> {
     let (udp, mut connections, address) = listen(&config)?;
     let (sink_events, mut from_sink) = unbounded_channel();
-    let sink = start_sink(&config, sink_events)?;
-    let mut server = Server::new(config, report);
+    let xruns = Xruns::default();
+    let sink = start_sink(&config, xruns.clone(), sink_events)?;
+    let mut server = Server::new(config, report, xruns);
     server.say(Event::Listening { address, transports: server.transports() });
 
     let mut tick = interval(TICK);
@@ -130,7 +131,7 @@ enum SinkEvent {
     Notice(Notice),
 }
 
-fn start_sink(config: &Config, events: UnboundedSender<SinkEvent>) -> Result<device::Running, Error> {
+fn start_sink(config: &Config, xruns: Xruns, events: UnboundedSender<SinkEvent>) -> Result<device::Running, Error> {
     let clients_max = config.clients_max;
     let opened = events.clone();
     let make = move |shape: &Shape| -> device::Render {
@@ -139,7 +140,7 @@ fn start_sink(config: &Config, events: UnboundedSender<SinkEvent>) -> Result<dev
         Box::new(move |out, delay| mixer.fill(clock::now(), delay, out))
     };
     let notify = move |notice| drop(events.send(SinkEvent::Notice(notice)));
-    Ok(device::start_sink(&config.sink, config.wanted, make, notify)?)
+    Ok(device::start_sink(&config.sink, config.wanted, xruns, make, notify)?)
 }
 
 enum Playing {
@@ -184,6 +185,7 @@ struct Server<R> {
     ssrc: u32,
     cname: String,
     output: Option<Output>,
+    xruns: Xruns,
     streams: Vec<Stream>,
     packets_refused: u64,
     ended: Counted,
@@ -193,13 +195,14 @@ struct Server<R> {
 }
 
 impl<R: Fn(Report)> Server<R> {
-    fn new(config: Config, report: R) -> Self {
+    fn new(config: Config, report: R, xruns: Xruns) -> Self {
         Self {
             config,
             report,
             ssrc: crate::random::u64() as u32,
             cname: crate::random::cname(),
             output: None,
+            xruns,
             streams: Vec::new(),
             packets_refused: 0,
             ended: Counted::default(),
@@ -421,7 +424,7 @@ impl<R: Fn(Report)> Server<R> {
         let levels = self.output.as_mut().map(|output| output.mixer.levels());
         let shape = self.output.as_ref().map(|output| output.shape);
         let streams = self.streams.iter_mut().filter(|stream| stream.is_proved()).map(Stream::status).collect();
-        Status { levels, shape, streams }
+        Status { levels, shape, xruns: self.xruns.count(), streams }
     }
 
     fn counted(&mut self) -> Counted {
@@ -431,6 +434,7 @@ impl<R: Fn(Report)> Server<R> {
             counted.add(stream);
         }
         counted.packets_refused += self.packets_refused;
+        counted.xruns = self.xruns.count();
         counted.duration = clock::now() - self.started;
         counted
     }

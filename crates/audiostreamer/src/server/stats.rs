@@ -8,7 +8,7 @@ use audiostreamer_core::{mixer, playout, receiver};
 
 use super::stream::Stream;
 use crate::device::Shape;
-use crate::report::{Meter, Milliseconds};
+use crate::report::{Count, Meter, Milliseconds};
 
 /// A snapshot, several times a second.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,6 +17,8 @@ pub struct Status {
     pub levels: Option<mixer::Levels>,
     /// Of the card, `None` while there is none.
     pub shape: Option<Shape>,
+    /// How often the card has played silence for want of sound.
+    pub xruns: u64,
     /// The clients that play.
     pub streams: Vec<StreamStatus>,
 }
@@ -47,6 +49,9 @@ impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(levels) = &self.levels else { return f.write_str("no output device") };
         write!(f, "{}", Meter(levels.peak))?;
+        if self.xruns > 0 {
+            write!(f, " {}", Count(self.xruns, "xrun"))?;
+        }
         if self.streams.is_empty() {
             f.write_str(" waiting for a client")?;
         }
@@ -81,6 +86,8 @@ pub struct Counted {
     pub packets_refused: u64,
     /// Sound made up for what was missing.
     pub concealed: Duration,
+    /// How often the sound card has played silence for want of sound.
+    pub xruns: u64,
 }
 
 impl Counted {

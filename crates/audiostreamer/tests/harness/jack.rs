@@ -2,7 +2,10 @@
 
 use std::net::TcpListener;
 use std::path::PathBuf;
+use std::thread;
+use std::time::Duration;
 
+use rustix::process::Signal;
 use tempfile::TempDir;
 
 use super::audio::Audio;
@@ -42,6 +45,15 @@ impl Jack {
         let jack = Self { server: Some(server), folder, _turn: turn };
         wait::until("JACK's answer", || jack.ports("system:").first().map(|_| ()));
         jack
+    }
+
+    /// Has the card miss its time, once.
+    #[track_caller]
+    pub fn stumble(&self) {
+        let server = self.server.as_ref().expect("it runs");
+        server.signal(Signal::STOP);
+        thread::sleep(Duration::from_millis(100)); // about ten periods
+        server.signal(Signal::CONT);
     }
 
     /// What a program must have in its environment to find this server and no other.

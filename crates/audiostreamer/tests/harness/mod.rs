@@ -13,6 +13,7 @@ pub mod exact;
 pub mod jack;
 pub mod packets;
 pub mod port;
+pub mod private;
 pub mod program;
 pub mod pulse;
 pub mod python;

@@ -1,5 +1,6 @@
 //! What a user is told when it can't go on: the thing, the cause, the way out.
 
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 
@@ -40,13 +41,13 @@ pub enum Error {
     #[error("can't write the manual into {path}: {}", plain(why))]
     Manual { path: String, why: io::Error },
     /// Standard output is closed.
-    #[error("can't write to stdout: {0}")]
+    #[error("can't write to stdout: {}", plain(.0))]
     Stdout(io::Error),
     /// The system lets no signal handler be set.
-    #[error("can't handle signals: {0}")]
+    #[error("can't handle signals: {}", plain(.0))]
     Signals(io::Error),
     /// The system gives no more threads.
-    #[error("can't start a thread: {0}")]
+    #[error("can't start a thread: {}", plain(.0))]
     Thread(io::Error),
 }
 
@@ -65,7 +66,7 @@ impl Error {
 }
 
 /// An error as a person would say it, without the operating system's number.
-pub(crate) fn plain(error: &io::Error) -> String {
+pub(crate) fn plain(error: &impl fmt::Display) -> String {
     let text = error.to_string();
     let text = text.split(" (os error").next().unwrap_or_default();
     let mut letters = text.chars();
@@ -75,10 +76,15 @@ pub(crate) fn plain(error: &io::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::device::file_error::FileError;
 
     #[test]
     fn errors_read_plainly() {
         let refused = io::Error::from_raw_os_error(libc::ECONNREFUSED);
         assert_eq!(plain(&refused), "connection refused");
+        let full = || io::Error::from_raw_os_error(libc::ENOSPC);
+        assert_eq!(Error::Stdout(full()).to_string(), "can't write to stdout: no space left on device");
+        let write = FileError::Write { name: "out.wav".into(), cause: full() };
+        assert_eq!(write.to_string(), "can't write out.wav: no space left on device; the sound until then is kept");
     }
 }

@@ -68,7 +68,7 @@ pub async fn keep_connected(target: Target, handle: impl Fn(LinkEvent)) {
 async fn resolve(target: &Target) -> Result<Vec<SocketAddr>, String> {
     let name = &target.host;
     let looked_up = lookup_host((name.as_str(), target.port)).await;
-    let addresses: Vec<_> = looked_up.map_err(|error| format!("{name} does not resolve: {error}"))?.collect();
+    let addresses: Vec<_> = looked_up.map_err(|error| format!("{name} does not resolve: {}", plain(&error)))?.collect();
     if addresses.is_empty() {
         return Err(format!("{name} has no address"));
     }

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use audiostreamer_core::Format;
 
 use crate::device;
+use crate::trust::{self, AuthError};
 
 /// Why a command ends before its time. Its text is what the user reads.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +25,12 @@ pub enum Error {
     /// The server is not there, and waiting was not wanted.
     #[error("{peer}: {why}; is the server running? Without --no-wait the client waits for it")]
     Network { peer: String, why: String },
+    /// One of the two sides does not let the other in. Waiting would not help.
+    #[error(transparent)]
+    Auth(#[from] AuthError),
+    /// This machine's key, or its lists of who is known.
+    #[error(transparent)]
+    Trust(#[from] trust::Error),
     /// No agreed payload type for what was asked to be sent.
     #[error("there is no payload type for {0}; use another --rate or --channels, or describe it with --sdp FILE")]
     NoPayloadType(Format),
@@ -54,6 +61,8 @@ impl Error {
             Error::Usage(_) | Error::NoPayloadType(_) => 2,
             Error::Device(error) => error.exit_code(),
             Error::Listen { .. } | Error::Network { .. } => 4,
+            Error::Auth(_) => 5,
+            Error::Trust(error) => error.exit_code(),
             Error::Sdp { .. } | Error::Demo { .. } | Error::Stdout(_) => 6,
             Error::Core(audiostreamer_core::Error::UnsupportedFormat(_)) => 2,
             Error::Core(_) | Error::Signals(_) | Error::Thread(_) => 1,

@@ -93,3 +93,4 @@ pub mod random;
 pub mod report;
 pub mod sdp;
 pub mod server;
+pub mod trust;

@@ -3,6 +3,7 @@
 #![expect(missing_docs, reason = "a doc comment here is help text: what needs no help has none")]
 
 pub mod console;
+pub mod trust;
 pub mod values;
 
 use std::path::PathBuf;
@@ -31,7 +32,8 @@ Begin with:  audiostreamer demo
 Then:        audiostreamer server             on the machine with the speakers
              audiostreamer client HOST        on the machine with the microphone
 
-Exit codes: 0 also on Ctrl-C, 1 internal, 2 usage, 3 sound device, 4 network, 6 file or pipe.";
+Exit codes: 0 also on Ctrl-C, 1 internal, 2 usage, 3 sound device, 4 network,
+5 authentication, 6 file or pipe.";
 
 /// What to do.
 #[derive(Debug, Subcommand)]
@@ -42,6 +44,10 @@ pub enum Command {
     Client(Box<ClientArgs>),
     /// List the sound devices
     Devices(DevicesArgs),
+    /// Let somebody in: print an invite for `audiostreamer client`
+    Invite(trust::InviteArgs),
+    /// Show the fingerprint of this machine's key
+    Identity(trust::IdentityArgs),
     /// Send a built-in signal through a real server and client on this machine and measure it
     Demo,
     /// Print a completion script for a shell

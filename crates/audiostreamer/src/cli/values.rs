@@ -35,6 +35,35 @@ pub fn frame(text: &str) -> Result<Duration, String> {
     Ok(frame)
 }
 
+/// How long something holds: `30m`, `24h`, `7d`, `90s`, `never`.
+pub fn expiry(text: &str) -> Result<super::trust::Validity, String> {
+    const MEANT: &str = "a time with its unit, like 30m, 24h or 7d, or never";
+    if text == "never" {
+        return Ok(super::trust::Validity(None));
+    }
+    let (number, unit) = split_number(text);
+    let scale = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3_600,
+        "d" => 86_400,
+        _ => return Err(MEANT.into()),
+    };
+    match number.parse::<u32>() {
+        Ok(value) => Ok(super::trust::Validity(Some(Duration::from_secs(u64::from(value) * scale)))),
+        Err(_) => Err(MEANT.into()),
+    }
+}
+
+/// What an invite is called: one word.
+pub fn name(text: &str) -> Result<String, String> {
+    let is_plain = |c: char| c.is_alphanumeric() || "-_.@".contains(c);
+    match text.chars().all(is_plain) && (1..=64).contains(&text.len()) {
+        true => Ok(text.to_owned()),
+        false => Err("letters, digits and - _ . @, at most 64".into()),
+    }
+}
+
 /// Bits per second: `96k`, `128000`, `0.5M`.
 pub fn bitrate(text: &str) -> Result<u32, String> {
     let (number, unit) = split_number(text);
@@ -106,6 +135,18 @@ mod tests {
         }
         assert!(latency("3s").is_err());
         assert!(frame("50ms").is_err());
+    }
+
+    #[test]
+    fn an_invite_holds_for_a_time_or_for_ever() {
+        use super::super::trust::Validity;
+        assert_eq!(expiry("90s"), Ok(Validity(Some(Duration::from_secs(90)))));
+        assert_eq!(expiry("24h"), Ok(Validity(Some(Duration::from_secs(86_400)))));
+        assert_eq!(expiry("never"), Ok(Validity(None)));
+        for bad in ["", "24", "1.5h", "-1h", "1w", "99999999999d"] {
+            assert!(expiry(bad).is_err(), "{bad}");
+        }
+        assert!(name("drums.left").is_ok() && name("two words").is_err() && name("").is_err());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Bytes to and from one peer, over UDP or TCP.
 
 mod connect;
+pub mod control;
 pub mod tcp;
 
 use std::fmt;

@@ -37,6 +37,8 @@ fn run(command: Command) -> Result<(), Error> {
         }
         Command::Client(args) => {
             let config = args.config()?;
+            // Encrypted packets go out through the runtime.
+            let _ = device::priority::raise_for_audio();
             with_console(&args.verbosity, &args.wire, async |console, ended| {
                 client::run(config, console.report(), ended).await.map(drop)
             })
@@ -65,8 +67,8 @@ fn with_console(
     let runtime = runtime()?;
     let (console, result) = runtime.block_on(async {
         let ended = until_signal()?; // before the first word: who reads it may press Ctrl-C
-        if !wire.plain {
-            eprintln!("audiostreamer: the sound on this link is not encrypted (--plain says that you know)");
+        if wire.is_plain() {
+            eprintln!("audiostreamer: the sound on this link is not encrypted: everybody on the way can listen");
         }
         let console = Console::start(!verbosity.quiet);
         let result = run(&console, ended).await;

@@ -9,6 +9,7 @@ use audiostreamer_core::Format;
 
 use crate::device::{Gap, Shape};
 use crate::link::Transport;
+use crate::trust::Fingerprint;
 use crate::{client, server};
 
 /// One thing told.
@@ -43,13 +44,19 @@ pub enum Event {
     /// The client has no server yet, or no longer.
     Waiting { peer: String, why: String },
     /// Sound gets through, as far as can be known.
-    Streaming { peer: String, transport: Transport, format: String },
+    Streaming { peer: String, transport: Transport, encrypted: bool, format: String },
+    /// The server's key was seen for the first time, and is kept.
+    Met { peer: String, key: Fingerprint },
     /// The server has said that it ends.
     ServerEnded { peer: String },
     /// A server that was heard before says nothing any more.
     ServerSilent { peer: String, silent: Duration },
     /// A new stream has proved to be one, and plays.
-    ClientStarted { peer: SocketAddr, transport: Transport, format: Format },
+    ClientStarted { peer: SocketAddr, transport: Transport, encrypted: bool, format: Format },
+    /// Somebody has come with an invite, and is on the list from now on.
+    ClientInvited { peer: SocketAddr, name: String, key: Fingerprint },
+    /// Somebody is not let in, or no longer.
+    ClientRejected { peer: SocketAddr, why: String },
     /// A stream plays no longer.
     ClientEnded { peer: SocketAddr, why: &'static str },
     /// As many streams as may play do so already.
@@ -73,12 +80,23 @@ impl fmt::Display for Event {
                 f.write_str("no real-time priority (see `ulimit -r`); sound may stutter when the machine is busy")
             }
             Event::Waiting { peer, why } => write!(f, "waiting for {peer}: {why}"),
-            Event::Streaming { peer, transport, format } => write!(f, "streaming to {peer} over {transport}: {format}"),
+            Event::Streaming { peer, transport, encrypted, format } => {
+                write!(f, "streaming to {peer} over {transport}{}: {format}", secrecy(*encrypted))
+            }
+            Event::Met { peer, key } => {
+                write!(f, "{peer} is new here: its key {key} is kept, and another one will not be accepted")
+            }
             Event::ServerEnded { peer } => write!(f, "the server at {peer} has ended; waiting for it to come back"),
             Event::ServerSilent { peer, silent } => {
                 write!(f, "no answer from {peer} for {} s; still sending", silent.as_secs())
             }
-            Event::ClientStarted { peer, transport, format } => write!(f, "client {peer}: {format}, over {transport}"),
+            Event::ClientStarted { peer, transport, encrypted, format } => {
+                write!(f, "client {peer}: {format}, over {transport}{}", secrecy(*encrypted))
+            }
+            Event::ClientInvited { peer, name, key } => {
+                write!(f, "client {peer} came with the invite {name}; its key {key} is on the list from now on")
+            }
+            Event::ClientRejected { peer, why } => write!(f, "client {peer} is not let in: {why}"),
             Event::ClientEnded { peer, why } => write!(f, "client {peer} {why}"),
             Event::ClientRefused { peer, limit } => {
                 write!(f, "client {peer} is not played: {limit} play already (--max-clients)")
@@ -87,6 +105,10 @@ impl fmt::Display for Event {
             Event::Played(counted) => played(counted, f),
         }
     }
+}
+
+fn secrecy(encrypted: bool) -> &'static str {
+    if encrypted { ", encrypted" } else { "" }
 }
 
 fn sent(counted: &client::Counted, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -103,11 +125,15 @@ fn sent(counted: &client::Counted, f: &mut fmt::Formatter<'_>) -> fmt::Result {
 }
 
 fn played(counted: &server::Counted, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let server::Counted { duration, clients, packets_received, packets_lost, packets_refused, concealed } = counted;
+    let server::Counted { duration, clients, packets_received, packets_lost, packets_refused, .. } = counted;
     let plural = if *clients == 1 { "" } else { "s" };
     write!(f, "played {:.1} s from {clients} client{plural}", duration.as_secs_f64())?;
     write!(f, ", {packets_received} packets, {packets_lost} lost, {packets_refused} refused")?;
-    write!(f, ", {} concealed", Milliseconds(*concealed))
+    write!(f, ", {} concealed", Milliseconds(counted.concealed))?;
+    match counted.connections_refused {
+        0 => Ok(()),
+        refused => write!(f, ", {refused} connections refused"),
+    }
 }
 
 impl fmt::Display for Shape {

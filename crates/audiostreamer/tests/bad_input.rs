@@ -26,8 +26,8 @@ const GROWTH_KIB_MAX: usize = 48 * 1024;
 fn assert_stream_is_unharmed(options: &[&str], protocol: &str, mut attack: impl FnMut(u16) + Send) {
     let noise = signal::noise(110, 2.5, RATE, 2, 24).in_silence(0.05);
     let input = Input::wav(&noise, 24);
-    let server = Server::start(options);
-    let client = input.stream_to(&server.address(), &["--codec=l24", "--protocol", protocol]);
+    let server = Server::start(&[&["--plain"], options].concat());
+    let client = input.stream_to(&server.address(), &["--plain", "--codec=l24", "--protocol", protocol]);
     server.program.wait_for_line(": l24,");
     let before = server.program.resident_kib();
     let over = AtomicBool::new(false);

@@ -15,7 +15,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::device::{PcmFormat, SinkFormat, SinkSpec, SourceSpec, Wanted};
 use crate::error::Error;
-use crate::link::{DEFAULT_PORT, Transport};
+use crate::link::{Credentials, DEFAULT_PORT, Protocol, ServerKey, Transport};
+use crate::trust::{AccessList, Gate, Identity, Invite, KnownHosts, State};
 use crate::{client, sdp, server};
 
 /// A live audio link: a client captures a microphone (or a file, a pipe, a tone), a server plays
@@ -82,6 +83,12 @@ pub struct ServerArgs {
     /// Clients that are played at the same time
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub max_clients: u16,
+    /// Let everybody in who reaches the port, without an invite; what they send is encrypted all the
+    /// same
+    #[arg(long)]
+    pub open: bool,
+    #[command(flatten)]
+    pub limits: LimitArgs,
     #[command(flatten)]
     pub wire: WireArgs,
     #[command(flatten)]
@@ -93,11 +100,13 @@ pub struct ServerArgs {
 /// `audiostreamer client`.
 #[derive(Debug, Args)]
 pub struct ClientArgs {
-    /// The server: a name or an address, with its port where that is not 5004
-    #[arg(value_name = "HOST[:PORT]", value_parser = |text: &str| values::host_port(text, DEFAULT_PORT))]
-    pub server: (String, u16),
-    /// udp for low latency, tcp where udp does not get through
-    #[arg(long, value_enum, default_value_t = ClientProtocol::Udp)]
+    /// The server: a name or an address, with its port where that is not 5004; or an invite, the line
+    /// that the server has printed
+    #[arg(value_name = "HOST[:PORT]|INVITE", value_parser = values::server)]
+    pub server: ServerArg,
+    /// udp for low latency, tcp where udp does not get through; auto finds out, and goes back to udp
+    /// when it can (with --plain and --raw it is udp)
+    #[arg(long, value_enum, default_value_t = ClientProtocol::Auto)]
     pub protocol: ClientProtocol,
     /// What to send: a device (index, name or part of it, pulse:NAME, alsa:PCM, jack:), a file,
     /// - for stdin, tone:440; the default input device when not given
@@ -141,9 +150,46 @@ pub struct WireArgs {
     /// reads one that other programs have written
     #[arg(long, value_name = "FILE")]
     pub sdp: Option<PathBuf>,
-    /// Plain RTP, and no word about its not being encrypted
+    /// Plain RTP in the clear, as other programs speak it: everybody on the way can listen, and whoever
+    /// reaches the port is played. --raw and --sdp imply it
     #[arg(long)]
     pub plain: bool,
+}
+
+/// What strangers may cost; for those who have measured.
+#[derive(Debug, Args)]
+pub struct LimitArgs {
+    /// Handshakes at the same time
+    #[arg(long, hide = true, value_name = "N", default_value_t = server::Limits::default().handshakes)]
+    pub max_handshakes: usize,
+    /// Of these, from one address
+    #[arg(long, hide = true, value_name = "N", default_value_t = server::Limits::default().handshakes_per_address)]
+    pub max_handshakes_per_address: usize,
+    /// How long one may take
+    #[arg(long, hide = true, value_name = "TIME", default_value = "5s", value_parser = values::duration)]
+    pub handshake_time: Duration,
+    /// Bytes that are read over TCP before somebody is let in
+    #[arg(long, hide = true, value_name = "N", default_value_t = server::Limits::default().handshake_bytes)]
+    pub handshake_bytes: usize,
+    /// New connections of one address in a second
+    #[arg(long, hide = true, value_name = "N", default_value_t = server::Limits::default().per_second)]
+    pub connections_per_second: u32,
+    /// New connections of one address at once
+    #[arg(long, hide = true, value_name = "N", default_value_t = server::Limits::default().burst)]
+    pub connections_at_once: u32,
+    /// Open connections
+    #[arg(long, hide = true, value_name = "N", default_value_t = server::Limits::default().connections)]
+    pub max_connections: usize,
+    /// Streams of one client
+    #[arg(long, hide = true, value_name = "N", default_value_t = server::Limits::default().streams_per_client)]
+    pub max_streams_per_client: usize,
+}
+
+/// Whom a client is told to reach.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ServerArg {
+    Host(String, u16),
+    Invite(Invite),
 }
 
 /// What a sound card is asked for.
@@ -188,6 +234,7 @@ pub enum ServerProtocol {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum ClientProtocol {
+    Auto,
     Udp,
     Tcp,
 }
@@ -222,33 +269,101 @@ impl ServerArgs {
             latency: self.latency,
             clients_max: self.max_clients.into(),
             wire,
+            encryption: self.encryption()?,
+            limits: self.limits.limits(),
         })
+    }
+
+    fn encryption(&self) -> Result<Option<server::Encryption>, Error> {
+        if self.wire.is_plain() {
+            return match self.open {
+                true => Err(Error::Usage("--open: a plain server is open to everybody anyway".into())),
+                false => Ok(None),
+            };
+        }
+        let state = State::open()?;
+        let identity = Identity::load_or_make(&state)?;
+        let list = AccessList::of(&state);
+        list.entries()?; // what is damaged is said now, and not to the first client
+        let gate = Gate { own: identity.fingerprint(), list: Some(list), open: self.open };
+        Ok(Some(server::Encryption { identity, gate }))
+    }
+}
+
+impl LimitArgs {
+    fn limits(&self) -> server::Limits {
+        server::Limits {
+            handshakes: self.max_handshakes,
+            handshakes_per_address: self.max_handshakes_per_address,
+            per_second: self.connections_per_second,
+            burst: self.connections_at_once,
+            handshake_time: self.handshake_time,
+            handshake_bytes: self.handshake_bytes,
+            connections: self.max_connections,
+            streams_per_client: self.max_streams_per_client,
+        }
+    }
+}
+
+impl WireArgs {
+    /// Whether everybody on the way can listen.
+    pub fn is_plain(&self) -> bool {
+        self.plain || self.raw.is_some() || self.sdp.is_some()
     }
 }
 
 impl ClientArgs {
     /// What the client is to do. Writes the session description where one was asked for.
     pub fn config(&self) -> Result<client::Config, Error> {
-        let transport = match self.protocol {
-            ClientProtocol::Udp => Transport::Udp,
-            ClientProtocol::Tcp => Transport::Tcp,
+        let protocol = match self.protocol {
+            ClientProtocol::Auto => Protocol::Auto,
+            ClientProtocol::Udp => Protocol::Only(Transport::Udp),
+            ClientProtocol::Tcp => Protocol::Only(Transport::Tcp),
         };
-        let (host, port) = self.server.clone();
+        let (host, port) = match &self.server {
+            ServerArg::Host(host, port) => (host.clone(), *port),
+            ServerArg::Invite(invite) => (invite.host.clone(), invite.port),
+        };
         let media = self.media()?;
         if let (Some(path), client::WireFormat::Rtp { fixed: Some((payload_type, format)), .. }) =
             (&self.wire.sdp, &media.wire)
         {
+            let transport = match protocol {
+                Protocol::Only(transport) => transport,
+                Protocol::Auto => Transport::Udp,
+            };
             sdp::write(path, (&host, port), transport, *payload_type, *format)?;
         }
         Ok(client::Config {
             host,
             port,
-            transport,
+            protocol,
+            credentials: self.credentials()?,
             source: SourceSpec::parse(self.input.as_deref(), self.input_format).map_err(Error::Usage)?,
             wanted: self.card.wanted(),
             media,
             no_wait: self.no_wait,
         })
+    }
+
+    fn credentials(&self) -> Result<Option<Credentials>, Error> {
+        if self.wire.is_plain() {
+            return match self.server {
+                ServerArg::Invite(_) => {
+                    Err(Error::Usage("an invite is for an encrypted link: leave out --plain".into()))
+                }
+                ServerArg::Host(..) => Ok(None),
+            };
+        }
+        let state = State::open()?;
+        let (identity, known) = (Identity::load_or_make(&state)?, KnownHosts::of(&state));
+        Ok(Some(match &self.server {
+            ServerArg::Host(..) => Credentials { identity, server: ServerKey::Known(known), token: None },
+            ServerArg::Invite(invite) => {
+                let server = ServerKey::Invited(invite.key, known);
+                Credentials { identity, server, token: Some(invite.token.clone()) }
+            }
+        }))
     }
 
     fn media(&self) -> Result<client::Media, Error> {

@@ -1,7 +1,5 @@
 //! `audiostreamer identity` and `audiostreamer invite`.
 
-#![expect(missing_docs, reason = "a doc comment here is help text: what needs no help has none")]
-
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 

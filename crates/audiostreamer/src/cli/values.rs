@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use crate::link::DEFAULT_PORT;
+use crate::trust::Invite;
+
 /// A duration with its unit: `20ms`, `2.5ms`, `1s`, `500us`.
 pub fn duration(text: &str) -> Result<Duration, String> {
     let (number, unit) = split_number(text);
@@ -99,6 +102,14 @@ pub fn host_port(text: &str, default_port: u16) -> Result<(String, u16), String>
         return Err("a host name or address, like studio.local or 192.168.1.20".into());
     }
     Ok((host.to_owned(), port))
+}
+
+/// Whom a client is to reach: a host, or an invite.
+pub fn server(text: &str) -> Result<super::ServerArg, String> {
+    if Invite::is_meant(text) {
+        return text.parse().map(super::ServerArg::Invite);
+    }
+    host_port(text, DEFAULT_PORT).map(|(host, port)| super::ServerArg::Host(host, port))
 }
 
 /// Where to listen: `ADDR:PORT`, `ADDR`, `PORT` or `:PORT`.

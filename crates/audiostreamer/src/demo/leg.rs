@@ -11,8 +11,9 @@ use tokio::sync::oneshot;
 
 use crate::device::{SinkSpec, SourceSpec, Wanted};
 use crate::error::Error;
-use crate::link::Transport;
+use crate::link::{Credentials, Protocol, ServerKey, Transport};
 use crate::report::{Event, Report};
+use crate::trust::{Gate, Identity};
 use crate::{client, server};
 
 /// What goes where.
@@ -44,8 +45,9 @@ impl Leg {
     pub async fn run(self) -> Result<Measured, Error> {
         let (reports, mut inbox) = unbounded_channel();
         let report = move |report: Report| drop(reports.send(report));
+        let identity = Identity::ephemeral()?; // of both ends, and forgotten afterwards
         let (stop, stopped) = oneshot::channel::<()>();
-        let server = server::run(server_config(self.sink), report.clone(), async { drop(stopped.await) });
+        let server = server::run(server_config(self.sink, &identity), report.clone(), async { drop(stopped.await) });
         tokio::pin!(server);
         let address = tokio::select! {
             result = &mut server => return result.map(|_| Measured::default()),
@@ -58,7 +60,7 @@ impl Leg {
                 None => std::future::pending().await,
             }
         };
-        let client = client::run(client_config(address, self.source), report, enough);
+        let client = client::run(client_config(address, self.source, identity), report, enough);
         let mut measured = Measured::default();
         {
             let watch = watch(&mut inbox, &mut measured);
@@ -140,7 +142,7 @@ fn show(event: &Event, terminal: bool) {
     let _ = writeln!(std::io::stderr(), "{clear}   {event}");
 }
 
-fn server_config(sink: SinkSpec) -> server::Config {
+fn server_config(sink: SinkSpec, identity: &Identity) -> server::Config {
     server::Config {
         listen: (Ipv4Addr::LOCALHOST, 0).into(),
         udp: true,
@@ -150,15 +152,21 @@ fn server_config(sink: SinkSpec) -> server::Config {
         latency: LATENCY,
         clients_max: 1,
         wire: server::WireFormat::Rtp(Box::default()),
+        encryption: Some(server::Encryption {
+            identity: identity.clone(),
+            gate: Gate { own: identity.fingerprint(), list: None, open: false },
+        }),
+        limits: server::Limits::default(),
     }
 }
 
-fn client_config(server: SocketAddr, source: SourceSpec) -> client::Config {
+fn client_config(server: SocketAddr, source: SourceSpec, identity: Identity) -> client::Config {
     let wire = client::WireFormat::Rtp { codec: Codec::Opus, types: Box::default(), fixed: None };
     client::Config {
         host: server.ip().to_string(),
         port: server.port(),
-        transport: Transport::Udp,
+        protocol: Protocol::Only(Transport::Udp),
+        credentials: Some(Credentials { server: ServerKey::Exactly(identity.fingerprint()), identity, token: None }),
         source,
         wanted: Wanted::default(),
         media: client::Media { wire, frame: None, opus: opus::Settings::default() },

@@ -33,8 +33,7 @@ pub enum Message {
 /// What a client says of itself. Its key it has shown in the handshake.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
-    /// What it speaks.
-    pub version: u16,
+    version: u16,
     /// From an invite.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     token: Option<String>,
@@ -74,6 +73,11 @@ impl Hello {
         Self { version: VERSION, token: token.map(Token::secret) }
     }
 
+    /// What the client speaks.
+    pub fn version(&self) -> u16 {
+        self.version
+    }
+
     /// The token, where there is a whole one.
     pub fn token(&self) -> Option<Token> {
         self.token.as_ref()?.parse().ok()
@@ -86,11 +90,15 @@ impl Message {
         serde_json::from_slice(bytes.get(..BYTES_MAX.min(bytes.len()))?).ok()
     }
 
-    /// As a record for the wire.
+    /// As it is said.
+    pub fn json(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("words and numbers only")
+    }
+
+    /// As a record for a stream that knows none of its own.
     pub fn record(&self) -> Vec<u8> {
-        let json = serde_json::to_vec(self).expect("words and numbers only");
         let mut record = Vec::new();
-        audiostreamer_core::framing::frame(&json, &mut record);
+        audiostreamer_core::framing::frame(&self.json(), &mut record);
         record
     }
 

@@ -19,6 +19,8 @@ pub struct Status {
     pub shape: Option<Shape>,
     /// The clients that play.
     pub streams: Vec<StreamStatus>,
+    /// Connections that were turned away, since the start.
+    pub connections_refused: u64,
 }
 
 /// One client.
@@ -62,6 +64,9 @@ impl fmt::Display for Status {
             write!(f, "  {} lost, {} concealed", received.packets_lost, Milliseconds(*concealed))?;
             write!(f, "  {} packets", received.packets_received)?;
         }
+        if self.connections_refused > 0 {
+            write!(f, "  {} connections refused", self.connections_refused)?;
+        }
         Ok(())
     }
 }
@@ -79,6 +84,8 @@ pub struct Counted {
     pub packets_lost: u64,
     /// What arrived and was no packet of a stream.
     pub packets_refused: u64,
+    /// Connections that were turned away: too many, too slow, or not let in.
+    pub connections_refused: u64,
     /// Sound made up for what was missing.
     pub concealed: Duration,
 }

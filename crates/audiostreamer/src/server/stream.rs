@@ -8,8 +8,9 @@ use audiostreamer_core::raw::RawReceiver;
 use audiostreamer_core::receiver::{self, Output as Received};
 use audiostreamer_core::{Error, Format, Instant, PayloadTypes, Playout, Receiver, playout};
 
+use super::peer::Peer;
 use super::stats::StreamStatus;
-use super::{FRAMES_MAX, Output, Peer};
+use super::{FRAMES_MAX, Output};
 use crate::link::SharedLink;
 
 /// One source of one peer.
@@ -198,8 +199,11 @@ impl Stream {
         self.format.is_some()
     }
 
-    pub fn is_of(&self, connection: u64) -> bool {
-        matches!(self.peer, Peer::Tcp { connection: ours, .. } if ours == connection)
+    /// The client has come back over another connection: its stream goes on as if nothing had been.
+    pub fn go_on_with(&mut self, peer: Peer, back: SharedLink) {
+        tracing::debug!(before = ?self.peer, now = ?peer, "a stream has moved");
+        self.peer = peer;
+        self.back = Some(back);
     }
 
     pub fn last_heard(&self) -> Instant {

@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -31,9 +31,21 @@ enum Feed {
     Open,
 }
 
-/// The program that this suite is about.
+/// The program that this suite is about. All that a test binary starts have one identity, as if
+/// they were one user's; see [`Launch::at_home`].
 pub fn ours<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Launch {
-    Launch::new(env!("CARGO_BIN_EXE_audiostreamer"), arguments)
+    Launch::new(env!("CARGO_BIN_EXE_audiostreamer"), arguments).at_home(home())
+}
+
+/// Where the programs of this test binary keep who they are; empty at its start.
+fn home() -> &'static Path {
+    static HOME: LazyLock<PathBuf> = LazyLock::new(|| {
+        let binary = std::env::current_exe().expect("it runs");
+        let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join(binary.file_name().expect("it has a name"));
+        let _ = std::fs::remove_dir_all(&home); // of the last run, if there was one
+        home
+    });
+    &HOME
 }
 
 /// Some other program, found on the path.
@@ -72,6 +84,12 @@ impl Launch {
 
     pub fn environment<'a>(mut self, variables: impl IntoIterator<Item = &'a (&'static str, String)>) -> Self {
         self.command.envs(variables.into_iter().map(|(name, value)| (name, value)));
+        self
+    }
+
+    /// Gives it a folder of its own for who it is and whom it knows: another machine's, so to speak.
+    pub fn at_home(mut self, home: &Path) -> Self {
+        self.command.env("XDG_STATE_HOME", home);
         self
     }
 

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use audiostreamer::cli::console::Console;
 use audiostreamer::cli::{Cli, Command, Verbosity, WireArgs};
 use audiostreamer::error::Error;
-use audiostreamer::{client, demo, device, server};
+use audiostreamer::{cli, client, demo, device, server};
 use clap::{CommandFactory, Parser};
 use clap_complete::Generator;
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -29,6 +29,9 @@ fn run(command: Command) -> Result<(), Error> {
     match command {
         Command::Server(args) => {
             let config = args.config()?;
+            if let Some(encryption) = &config.encryption {
+                cli::trust::welcome(encryption, config.listen)?;
+            }
             // The server's loop stands between the network and the card.
             let _ = device::priority::raise_for_audio();
             with_console(&args.verbosity, &args.wire, async |console, ended| {

@@ -1,6 +1,7 @@
 //! `audiostreamer identity` and `audiostreamer invite`.
 
 use std::io::{self, IsTerminal, Write};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::Args;
@@ -9,6 +10,7 @@ use super::values;
 use crate::clock;
 use crate::error::Error;
 use crate::link::DEFAULT_PORT;
+use crate::server::Encryption;
 use crate::trust::{AccessList, Identity, Invite, Listed, State, own_address, qr_code};
 
 /// How long an invite holds when nothing is said: long enough to be sent to somebody.
@@ -68,23 +70,60 @@ impl InviteArgs {
         }
         if let Some(name) = &self.revoke {
             let (invites, clients) = list.revoke(name)?;
-            eprintln!("audiostreamer: {name}: {invites} invites revoked, {clients} clients shut out");
+            let (invites, clients) = (count(invites, "invite", "invites"), count(clients, "client", "clients"));
+            eprintln!("audiostreamer: {name}: {invites} revoked, {clients} shut out");
             return Ok(());
         }
-        let identity = Identity::load_or_make(&state)?;
         let (host, port) = self.host.clone().unwrap_or_else(|| (own_host(), DEFAULT_PORT));
+        let key = Identity::load_or_make(&state)?.fingerprint();
         let token = list.invite(&self.name, self.expires.0)?;
-        let invite = Invite { host, port, key: identity.fingerprint(), token }.to_string();
-        print(&format!("{invite}\n"))?;
-        if let Some(picture) = io::stdout().is_terminal().then(|| qr_code(&invite)).flatten() {
-            print(&format!("{picture}\n"))?;
-        }
-        Ok(())
+        let invite = Invite { host, port, key, token };
+        print(&format!("{invite}\n{}", picture(&invite, &io::stdout())))
     }
 }
 
+/// Tells the user of a server that is about to start who may play. Where nobody may yet and
+/// somebody reads it, that is an invite; never in a log, where a token has no business.
+pub fn welcome(encryption: &Encryption, listen: SocketAddr) -> Result<(), Error> {
+    let Encryption { gate, .. } = encryption;
+    if gate.open {
+        eprintln!("audiostreamer: open to everybody who reaches this port (--open)");
+        return Ok(());
+    }
+    let Some(list) = &gate.list else { return Ok(()) };
+    let entries = list.entries()?;
+    let now = clock::unix_seconds();
+    let clients = entries.iter().filter(|entry| matches!(entry, Listed::Client { .. })).count();
+    let invites = entries.iter().filter(|entry| entry.is_valid(now)).count() - clients;
+    if clients == 0 && io::stderr().is_terminal() {
+        let host = if listen.ip().is_unspecified() { own_host() } else { listen.ip().to_string() };
+        let token = list.invite("first", Some(FIRST_HOLDS))?;
+        let invite = Invite { host, port: listen.port(), key: gate.own, token };
+        eprintln!("Whoever is to play here says, within a day (`audiostreamer invite` makes more of these):");
+        eprintln!("\n  audiostreamer client \"{invite}\"\n\n{}", picture(&invite, &io::stderr()));
+    } else {
+        eprintln!(
+            "audiostreamer: may play here: this user, {}, {} (`audiostreamer invite` lets somebody in)",
+            count(clients, "client on the list", "clients on the list"),
+            count(invites, "open invite", "open invites"),
+        );
+    }
+    Ok(())
+}
+
+const FIRST_HOLDS: Duration = Duration::from_secs(24 * 3600);
+
+fn count(number: usize, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
+}
+
+/// For a terminal, and nothing for anything else.
+fn picture(invite: &Invite, out: &impl IsTerminal) -> String {
+    out.is_terminal().then(|| qr_code(&invite.to_string())).flatten().unwrap_or_default()
+}
+
 /// This machine's address, or that of its own inside where it has no other.
-pub fn own_host() -> String {
+fn own_host() -> String {
     own_address().map_or("127.0.0.1".into(), |address| address.to_string())
 }
 

@@ -151,8 +151,8 @@ impl Chooser {
                 self.udp = Path::Trying { failed: true };
                 if self.used == Some(Transport::Udp) {
                     self.lose_udp(now);
-                    self.start_tcp(steps);
                 }
+                self.start_tcp(steps);
             }
             (Change::Silent | Change::Heard, _) => {}
         }
@@ -222,7 +222,7 @@ impl Chooser {
 
     fn start_tcp(&mut self, steps: &mut Vec<Step>) {
         self.head_start = None;
-        self.stop_tcp = None;
+        self.stop_tcp = None; // or it would be let go of in the middle
         if self.tcp == Path::Off {
             self.tcp = Path::Trying { failed: false };
             steps.push(Step::StartTcp);
@@ -262,6 +262,13 @@ mod tests {
         assert_eq!(chooser.handle(at(1100), Tcp, Change::Up), [Step::RestartUdp]);
         assert_eq!(chooser.timeout(), Some(at(1350)));
         assert_eq!(chooser.handle_timeout(at(1350)), [Step::Use(Tcp)]);
+    }
+
+    #[test]
+    fn a_udp_that_fails_at_once_has_no_head_start() {
+        let mut chooser = Chooser::new(at(0));
+        assert_eq!(chooser.handle(at(5), Udp, down("network is unreachable")), [Step::StartTcp]);
+        assert_eq!(chooser.handle(at(6), Tcp, down("refused")), [Step::Down("refused".into())]);
     }
 
     #[test]

@@ -60,6 +60,8 @@ pub enum LinkEvent {
 pub(super) enum Ended {
     /// The next attempt may do better.
     Broken(String),
+    /// The server has no time for us: it must not be asked ten times a second.
+    TurnedAway,
     /// It would not.
     Failed(Error),
 }
@@ -74,6 +76,7 @@ impl From<io::Error> for Ended {
 /// not to be a burden.
 const RETRY: Duration = Duration::from_millis(100);
 const RESOLVE_RETRY: Duration = Duration::from_secs(1);
+const BUSY_RETRY: Duration = Duration::from_millis(900);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Runs until it is dropped, or until there is no point in going on. Of a name's addresses each
@@ -92,6 +95,10 @@ pub async fn keep_connected(target: Target, handle: impl Fn(LinkEvent)) {
         tracing::trace!(%address, attempt, transport = %target.transport, "connecting");
         match run(&target, address, &handle).await {
             Ended::Broken(why) => handle(LinkEvent::Down(why)),
+            Ended::TurnedAway => {
+                handle(LinkEvent::Down("the server takes no more connections at the moment".into()));
+                sleep(BUSY_RETRY).await;
+            }
             Ended::Failed(error) => {
                 handle(LinkEvent::Failed(error));
                 return std::future::pending().await;

@@ -115,10 +115,22 @@ pub(crate) async fn finish(connection: &Connection) {
     };
     let _ = timeout(FLUSH, gone).await;
     connection.close(FINISHED.into(), b"");
+    let said = async {
+        while connection.stats().frame_tx.connection_close == 0 {
+            sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let _ = timeout(FLUSH, said).await;
 }
 
 /// What is waited for at the end, at the most.
 const FLUSH: Duration = Duration::from_millis(100);
+
+/// Whether a server has answered that it takes no more connections at the moment.
+pub(crate) fn is_busy(error: &quinn::ConnectionError) -> bool {
+    let quinn::ConnectionError::ConnectionClosed(close) = error else { return false };
+    close.error_code == quinn::TransportErrorCode::CONNECTION_REFUSED
+}
 
 /// Why a connection is over, as the user reads it; the peer's code where it was closed by the peer.
 pub(crate) fn ending(error: &quinn::ConnectionError) -> (String, Option<u32>) {

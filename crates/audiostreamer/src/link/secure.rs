@@ -87,6 +87,7 @@ impl Peer<'_> {
         let session = ClientConnection::new(config, name).map_err(broken)?;
         let stream = match timeout(ANSWER_TIMEOUT, TlsStream::handshake(socket, session.into(), usize::MAX)).await {
             Err(_) => return Err(Ended::Broken("no answer".into())),
+            Ok(Err(HandshakeError::Io(error))) if is_closing(&error) => return Err(Ended::TurnedAway),
             Ok(Err(HandshakeError::Io(error))) => return Err(error.into()),
             Ok(Err(HandshakeError::Tls(error))) => return Err(self.tls_error(&error, expected, seen.key())),
             Ok(Ok(stream)) => Arc::new(stream),
@@ -144,6 +145,7 @@ impl Peer<'_> {
         }
         match (error, quic::ending(error)) {
             (ConnectionError::VersionMismatch, _) => self.is_plain(),
+            (error, _) if quic::is_busy(error) => Ended::TurnedAway,
             (_, (_, Some(quic::REFUSED))) => self.failed(self.credentials.refused(&self.name, Refusal::RevokedKey)),
             (_, (why, _)) => Ended::Broken(why),
         }
@@ -171,6 +173,11 @@ impl Peer<'_> {
     fn failed(&self, error: AuthError) -> Ended {
         Ended::Failed(Error::Auth(error))
     }
+}
+
+/// Whether a server that has just accepted a connection has closed it again.
+fn is_closing(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
 }
 
 fn broken(error: impl std::fmt::Display) -> Ended {

@@ -16,9 +16,22 @@ const RATE: u32 = 48_000;
 /// Around what is compared bit by bit, see [`Audio::in_silence`].
 const MARGIN: f64 = 0.05;
 
-fn assert_every_sample_arrives(protocol: &str, codec: &str, sent: &Audio, bits: u16, format: &str) {
+/// The options of server and client for a way on the wire: `udp`, `tcp`, and both in the clear.
+fn on_the_wire(way: &str) -> (&'static [&'static str], &'static [&'static str]) {
+    match way {
+        "udp" => (&[], &["--protocol=udp"]),
+        "tcp" => (&[], &["--protocol=tcp"]),
+        "plain udp" => (&["--plain"], &["--plain", "--protocol=udp"]),
+        "plain tcp" => (&["--plain"], &["--plain", "--protocol=tcp"]),
+        _ => panic!("no way: {way}"),
+    }
+}
+
+fn assert_every_sample_arrives(way: &str, codec: &str, sent: &Audio, bits: u16, format: &str) {
     let input = Input::wav(sent, bits);
-    let played = record(&input, &["--output-format", format], &["--protocol", protocol, "--codec", codec]);
+    let (server, client) = on_the_wire(way);
+    let server = [server, &["--output-format", format]].concat();
+    let played = record(&input, &server, &[client, &["--codec", codec]].concat());
     let expected = if sent.channels < played.channels { sent.on_channels(played.channels) } else { sent.clone() };
     exact::find(&expected, &played).assert_whole();
 }
@@ -45,6 +58,14 @@ fn every_sample_of_l24_arrives_over_udp() {
 fn every_sample_of_l24_arrives_over_tcp() {
     let noise = signal::noise(23, 2.0, RATE, 2, 24).in_silence(MARGIN);
     assert_every_sample_arrives("tcp", "l24", &noise, 24, "wav:s24le,48000,2");
+}
+
+#[test]
+fn every_sample_arrives_in_the_clear() {
+    let noise = signal::noise(33, 2.0, RATE, 2, 24).in_silence(MARGIN);
+    for way in ["plain udp", "plain tcp"] {
+        assert_every_sample_arrives(way, "l24", &noise, 24, "wav:s24le,48000,2");
+    }
 }
 
 #[test]
@@ -244,13 +265,14 @@ fn the_next_client_is_played_when_one_has_ended() {
     sounds.iter().for_each(|sound| exact::find(sound, &played).assert_whole());
 }
 
-fn assert_client_waits_for_the_server(protocol: &str) {
+fn assert_client_waits_for_the_server(way: &str) {
+    let (server_options, options) = on_the_wire(way);
     let noise = signal::noise(45, 2.0, RATE, 2, 16).in_silence(MARGIN);
     let port = port::free();
     let input = Input::wav(&noise, 16);
-    let client = input.stream_to(&format!("127.0.0.1:{port}"), &["--codec=l16", "--protocol", protocol]);
+    let client = input.stream_to(&format!("127.0.0.1:{port}"), &[&["--codec=l16"], options].concat());
     client.wait_for_line("waiting for");
-    let server = Server::start_at(port, &[]);
+    let server = Server::start_at(port, server_options);
     client.wait().assert_code(0);
     server.finish_client(1);
     // A file begins when there is someone to hear it.
@@ -265,6 +287,12 @@ fn a_client_that_was_started_first_waits_for_the_server_over_udp() {
 #[test]
 fn a_client_that_was_started_first_waits_for_the_server_over_tcp() {
     assert_client_waits_for_the_server("tcp");
+}
+
+#[test]
+fn a_client_that_was_started_first_waits_for_a_plain_server() {
+    assert_client_waits_for_the_server("plain udp");
+    assert_client_waits_for_the_server("plain tcp");
 }
 
 fn assert_live_sound_waits_for_the_server(protocol: &str) {
@@ -291,16 +319,17 @@ fn live_sound_goes_out_as_soon_as_the_server_is_there_over_tcp() {
     assert_live_sound_waits_for_the_server("tcp");
 }
 
-fn assert_client_finds_the_server_again(protocol: &str, end_of_first: impl FnOnce(Server) -> Audio) {
+fn assert_client_finds_the_server_again(way: &str, end_of_first: impl FnOnce(Server) -> Audio) {
+    let (server_options, options) = on_the_wire(way);
     let noise = signal::noise(46, 8.0, RATE, 2, 16);
     let input = Input::wav(&noise, 16);
-    let server = Server::start(&[]);
+    let server = Server::start(server_options);
     let port = server.port;
-    let client = input.stream_to(&server.address(), &["--codec=l16", "--protocol", protocol]);
+    let client = input.stream_to(&server.address(), &[&["--codec=l16"], options].concat());
     server.program.wait_for_line(": l16,");
     server.play_on(1.5);
     let before = end_of_first(server);
-    let server = Server::start_at(port, &[]);
+    let server = Server::start_at(port, server_options);
     client.wait().assert_code(0);
     server.finish_client(1);
     let after = server.stop();
@@ -323,6 +352,16 @@ fn a_running_client_finds_a_restarted_server_over_tcp() {
 #[test]
 fn a_running_client_finds_a_killed_server_again_over_udp() {
     assert_client_finds_the_server_again("udp", Server::kill);
+}
+
+#[test]
+fn a_running_client_finds_a_killed_server_again_over_tcp() {
+    assert_client_finds_the_server_again("tcp", Server::kill);
+}
+
+#[test]
+fn a_running_client_finds_a_killed_server_again_in_the_clear() {
+    assert_client_finds_the_server_again("plain udp", Server::kill);
 }
 
 fn assert_killed_client_may_come_again(protocol: &str) {

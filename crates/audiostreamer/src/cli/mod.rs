@@ -3,6 +3,7 @@
 #![expect(missing_docs, reason = "a doc comment here is help text: what needs no help has none")]
 
 pub mod console;
+pub mod limits;
 pub mod trust;
 pub mod values;
 
@@ -88,7 +89,7 @@ pub struct ServerArgs {
     #[arg(long)]
     pub open: bool,
     #[command(flatten)]
-    pub limits: LimitArgs,
+    pub limits: limits::LimitArgs,
     #[command(flatten)]
     pub wire: WireArgs,
     #[command(flatten)]
@@ -154,35 +155,6 @@ pub struct WireArgs {
     /// reaches the port is played. --raw and --sdp imply it
     #[arg(long)]
     pub plain: bool,
-}
-
-/// What strangers may cost; for those who have measured.
-#[derive(Debug, Args)]
-pub struct LimitArgs {
-    /// Handshakes at the same time
-    #[arg(long, hide = true, value_name = "N", default_value_t = server::Limits::default().handshakes)]
-    pub max_handshakes: usize,
-    /// Of these, from one address
-    #[arg(long, hide = true, value_name = "N", default_value_t = server::Limits::default().handshakes_per_address)]
-    pub max_handshakes_per_address: usize,
-    /// How long one may take
-    #[arg(long, hide = true, value_name = "TIME", default_value = "5s", value_parser = values::duration)]
-    pub handshake_time: Duration,
-    /// Bytes that are read over TCP before somebody is let in
-    #[arg(long, hide = true, value_name = "N", default_value_t = server::Limits::default().handshake_bytes)]
-    pub handshake_bytes: usize,
-    /// New connections of one address in a second
-    #[arg(long, hide = true, value_name = "N", default_value_t = server::Limits::default().per_second)]
-    pub connections_per_second: u32,
-    /// New connections of one address at once
-    #[arg(long, hide = true, value_name = "N", default_value_t = server::Limits::default().burst)]
-    pub connections_at_once: u32,
-    /// Open connections
-    #[arg(long, hide = true, value_name = "N", default_value_t = server::Limits::default().connections)]
-    pub max_connections: usize,
-    /// Streams of one client
-    #[arg(long, hide = true, value_name = "N", default_value_t = server::Limits::default().streams_per_client)]
-    pub max_streams_per_client: usize,
 }
 
 /// Whom a client is told to reach.
@@ -287,21 +259,6 @@ impl ServerArgs {
         list.entries()?; // what is damaged is said now, and not to the first client
         let gate = Gate { own: identity.fingerprint(), list: Some(list), open: self.open };
         Ok(Some(server::Encryption { identity, gate }))
-    }
-}
-
-impl LimitArgs {
-    fn limits(&self) -> server::Limits {
-        server::Limits {
-            handshakes: self.max_handshakes,
-            handshakes_per_address: self.max_handshakes_per_address,
-            per_second: self.connections_per_second,
-            burst: self.connections_at_once,
-            handshake_time: self.handshake_time,
-            handshake_bytes: self.handshake_bytes,
-            connections: self.max_connections,
-            streams_per_client: self.max_streams_per_client,
-        }
     }
 }
 

@@ -5,6 +5,7 @@
 //! one loop owns all state.
 
 mod admission;
+mod config;
 mod connections;
 mod greeting;
 mod peer;
@@ -18,67 +19,25 @@ use std::time::Duration;
 
 use audiostreamer_core::mixer::{Mixer, MixerHandle};
 use audiostreamer_core::packet::Packet;
-use audiostreamer_core::{Format, Instant, PayloadTypes};
+use audiostreamer_core::{Format, Instant};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::clock;
-use crate::device::{self, Notice, Shape, SinkSpec, Wanted};
+use crate::device::{self, Notice, Shape};
 use crate::error::Error;
 use crate::link::tcp::Framing;
 use crate::link::{SharedLink, canonical, mismatch};
 use crate::report::{Event, Report};
-use crate::trust::{Admission, Gate, Identity};
+use crate::trust::Admission;
 use connections::{ConnectionEvent, Connections};
 use peer::Peer;
 use stream::Stream;
 use udp::UdpPort;
 
 pub use admission::Limits;
+pub use config::{Config, Encryption, WireFormat};
 pub use stats::{Counted, Status, StreamStatus};
-
-/// What a server does.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// The address and port of both protocols; port 0 takes a free one.
-    pub listen: SocketAddr,
-    /// Whether UDP is listened to.
-    pub udp: bool,
-    /// Whether TCP is listened to.
-    pub tcp: bool,
-    /// Where it is played.
-    pub sink: SinkSpec,
-    /// What the sink is asked for.
-    pub wanted: Wanted,
-    /// The playout delay of each stream: from a packet's arrival to its being asked for.
-    pub latency: Duration,
-    /// Streams that play at the same time; more are refused.
-    pub clients_max: usize,
-    /// RTP, or bare PCM.
-    pub wire: WireFormat,
-    /// How clients are recognised; `None` plays whatever comes in the clear. Bare PCM always does.
-    pub encryption: Option<Encryption>,
-    /// What strangers may cost.
-    pub limits: Limits,
-}
-
-/// What a server needs that only plays whom it knows.
-#[derive(Clone, Debug)]
-pub struct Encryption {
-    /// The key by which clients know it.
-    pub identity: Identity,
-    /// Who may play.
-    pub gate: Gate,
-}
-
-/// What is expected on the wire.
-#[derive(Clone, Debug)]
-pub enum WireFormat {
-    /// RTP with these payload types.
-    Rtp(Box<PayloadTypes>),
-    /// Bare PCM of this format.
-    Raw(Format),
-}
 
 /// Streams that are known but do not play (yet), each a small record: what is not proved to be a
 /// stream may not push out what is, and may not grow. As many may begin at the same moment, as

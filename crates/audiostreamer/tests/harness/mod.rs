@@ -11,6 +11,7 @@ pub mod audio;
 pub mod compare;
 pub mod exact;
 pub mod jack;
+pub mod machine;
 pub mod packets;
 pub mod port;
 pub mod program;

@@ -198,10 +198,13 @@ fn a_stream_changes_to_tcp_when_udp_dies_and_back_when_it_returns() {
     server.finish_client(1);
     assert_eq!(server.program.lines_with(", over ").len(), 1, "the server has seen one stream");
     let heard = compare(&noise, &server.stop());
-    let longest = heard.gaps.iter().map(|gap| gap.millis).fold(0.0, f64::max);
-    println!("gaps while the path changed: {:?}", heard.gaps);
-    assert!(heard.gaps.len() <= 3 && longest < 1_500.0, "{heard:?}");
-    assert!(heard.jumps.is_empty(), "{heard:?}");
+    println!("gaps while the path changed: {:?}, jumps: {:?}", heard.gaps, heard.jumps);
+    // UDP's death is noticed after half a second; its return leaves no hole. On a busy machine the
+    // playout may splice, as the delay of both paths differs.
+    for gap in &heard.gaps {
+        assert!(gap.millis < if gap.at < 3.0 { 1_500.0 } else { 100.0 }, "{heard:?}");
+    }
+    assert!(heard.seconds() > 13.0, "{heard:?}");
     relay.stop();
 }
 

@@ -203,6 +203,7 @@ impl<'a, R: Fn(Report)> SendThread<'a, R> {
             }
             LinkEvent::Down(why) => {
                 self.link = None;
+                self.heard = None; // or its silence would be reported, too
                 if self.config.no_wait {
                     return Err(Error::Network { peer: self.peer(), why });
                 }

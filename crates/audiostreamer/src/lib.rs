@@ -53,7 +53,12 @@
 //!         host: "127.0.0.1".into(),
 //!         port: DEFAULT_PORT,
 //!         protocol: Protocol::Auto,
-//!         credentials: Some(Credentials { identity, server: ServerKey::Exactly(key), token: None }),
+//!         credentials: Some(Credentials {
+//!             identity,
+//!             server: ServerKey::Exactly(key),
+//!             token: None,
+//!             code: Default::default(),
+//!         }),
 //!         source: SourceSpec::Tone(440.0),
 //!         wanted: Wanted::default(),
 //!         media: client::Media {

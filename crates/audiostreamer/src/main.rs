@@ -48,6 +48,7 @@ fn run(command: Command) -> Result<(), Error> {
         }
         Command::Devices(args) => device::print_list(args.json).map_err(Error::Stdout),
         Command::Invite(args) => args.run(),
+        Command::Pair(args) => args.run(),
         Command::Identity(args) => args.run(),
         Command::Demo => runtime()?.block_on(async { demo::run(until_signal()?).await }),
         Command::Completions { shell } => {

@@ -101,9 +101,9 @@ fn a_wrong_token_is_refused() {
     let server = studio.server(&[]);
     let invite = studio.invite(server.port, &[]);
     let (start, token) = invite.split_at(invite.len() - 26);
-    let wrong: String = token.chars().map(|c| if c == 'A' { 'B' } else { 'A' }).collect();
+    let wrong = format!("{start}{}{}", if token.starts_with('A') { 'B' } else { 'A' }, &token[1..]);
     for (protocol, _) in TRANSPORTS {
-        let client = guest.client(&format!("{start}{wrong}"), &["--protocol", protocol]);
+        let client = guest.client(&wrong, &["--protocol", protocol]);
         assert_not_let_in(client, &["the server knows no such invite"]);
     }
 }
@@ -263,4 +263,66 @@ fn invites_and_open_doors_make_no_sense_in_the_clear() {
     ] {
         studio.run(arguments).assert_code(2);
     }
+}
+
+// A short code in place of an invite
+
+/// Has the server show a code.
+fn code(server: &Machine) -> String {
+    let ended = server.run(&["pair", "--name=band"]);
+    ended.assert_code(0);
+    String::from_utf8(ended.stdout).expect("it is text").trim().to_owned()
+}
+
+/// Another one.
+fn wrong(code: &str) -> String {
+    let last = if code.ends_with('0') { "1" } else { "0" };
+    format!("{}{last}", &code[..code.len() - 1])
+}
+
+#[test]
+fn a_code_that_is_typed_makes_both_know_each_other() {
+    for (protocol, over) in TRANSPORTS {
+        let (studio, guest) = (Machine::new(), Machine::new());
+        let server = studio.server(&[]);
+        let options = ["--protocol", protocol];
+        let client = guest.client(&server.address(), &[&options[..], &["--code", &code(&studio)]].concat());
+        client.wait_for_line(&format!("is new here: its key {}", studio.fingerprint()));
+        server.program.wait_for_line(over);
+        client.interrupt().assert_code(0);
+        let client = guest.client(&server.address(), &options);
+        server.wait_for_client(2);
+        client.interrupt().assert_code(0);
+        studio.run(&["invite", "--revoke=band"]).assert_says("0 invites revoked, 1 client shut out");
+    }
+}
+
+#[test]
+fn a_wrong_code_is_refused_and_after_three_the_right_one_is_too() {
+    for (protocol, _) in TRANSPORTS {
+        let (studio, guest) = (Machine::new(), Machine::new());
+        let server = studio.server(&[]);
+        let code = code(&studio);
+        let try_code = |code: &str| guest.client(&server.address(), &["--protocol", protocol, "--code", code]);
+        for _ in 0..3 {
+            assert_not_let_in(try_code(&wrong(&code)), &["the code is wrong", "audiostreamer pair"]);
+        }
+        assert_not_let_in(try_code(&code), &["has shown no code, or all tries are used up"]);
+        assert!(!guest.file("known_hosts").exists(), "nothing is learnt from a server that has proved nothing");
+    }
+}
+
+#[test]
+fn a_server_that_lets_everybody_in_still_has_to_know_the_code() {
+    let (impostor, guest) = (Machine::new(), Machine::new());
+    let server = impostor.server(&["--open"]);
+    let client = guest.client(&server.address(), &["--code=123-456"]);
+    assert_not_let_in(client, &["has shown no code"]);
+}
+
+#[test]
+fn a_code_has_six_digits() {
+    let ended = Machine::new().run(&["client", "127.0.0.1", "--code=12345"]);
+    ended.assert_code(2);
+    ended.assert_says("six digits");
 }

@@ -16,8 +16,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::device::{PcmFormat, SinkFormat, SinkSpec, SourceSpec, Wanted};
 use crate::error::Error;
-use crate::link::{Credentials, DEFAULT_PORT, Protocol, ServerKey, Transport};
-use crate::trust::{AccessList, Gate, Identity, Invite, KnownHosts, State};
+use crate::link::{Credentials, DEFAULT_PORT, PairingCode, Protocol, ServerKey, Transport};
+use crate::trust::{AccessList, Code, Gate, Identity, Invite, KnownHosts, State};
 use crate::{client, sdp, server};
 
 /// A live audio link: a client captures a microphone (or a file, a pipe, a tone), a server plays
@@ -48,6 +48,8 @@ pub enum Command {
     Devices(DevicesArgs),
     /// Let somebody in: print an invite for `audiostreamer client`
     Invite(trust::InviteArgs),
+    /// Let somebody in who types a short code: print one for `audiostreamer client HOST --code`
+    Pair(trust::PairArgs),
     /// Show the fingerprint of this machine's key
     Identity(trust::IdentityArgs),
     /// Send a built-in signal through a real server and client on this machine and measure it
@@ -105,6 +107,9 @@ pub struct ClientArgs {
     /// that the server has printed
     #[arg(value_name = "HOST[:PORT]|INVITE", value_parser = values::server)]
     pub server: ServerArg,
+    /// A code that `audiostreamer pair` has shown on the server, in place of an invite
+    #[arg(long, value_name = "CODE")]
+    pub code: Option<Code>,
     /// udp for low latency, tcp where udp does not get through; auto finds out, and goes back to udp
     /// when it can (with --plain and --raw it is udp)
     #[arg(long, value_enum, default_value_t = ClientProtocol::Auto)]
@@ -314,13 +319,14 @@ impl ClientArgs {
         }
         let state = State::open()?;
         let (identity, known) = (Identity::load_or_make(&state)?, KnownHosts::of(&state));
-        Ok(Some(match &self.server {
-            ServerArg::Host(..) => Credentials { identity, server: ServerKey::Known(known), token: None },
-            ServerArg::Invite(invite) => {
-                let server = ServerKey::Invited(invite.key, known);
-                Credentials { identity, server, token: Some(invite.token.clone()) }
+        let (server, token) = match &self.server {
+            ServerArg::Host(..) => (ServerKey::Known(known), None),
+            ServerArg::Invite(_) if self.code.is_some() => {
+                return Err(Error::Usage("an invite needs no --code".into()));
             }
-        }))
+            ServerArg::Invite(invite) => (ServerKey::Invited(invite.key, known), Some(invite.token.clone())),
+        };
+        Ok(Some(Credentials { identity, server, token, code: PairingCode::new(self.code.clone()) }))
     }
 
     fn media(&self) -> Result<client::Media, Error> {

@@ -11,7 +11,7 @@ use crate::clock;
 use crate::error::Error;
 use crate::link::DEFAULT_PORT;
 use crate::server::Encryption;
-use crate::trust::{AccessList, Identity, Invite, Listed, State, own_address, qr_code};
+use crate::trust::{AccessList, Identity, Invite, Listed, Pairing, State, own_address, qr_code};
 
 /// How long an invite holds when nothing is said: long enough to be sent to somebody.
 pub const EXPIRES: &str = "24h";
@@ -42,6 +42,24 @@ pub struct InviteArgs {
     /// Take back the invites of that name, and shut out who came with them
     #[arg(long, value_name = "NAME", conflicts_with_all = ["name", "expires", "host"])]
     pub revoke: Option<String>,
+}
+
+/// `audiostreamer pair`.
+#[derive(Debug, Args)]
+pub struct PairArgs {
+    /// What the client is called in the list
+    #[arg(long, value_name = "NAME", default_value = "paired", value_parser = values::name)]
+    pub name: String,
+}
+
+impl PairArgs {
+    /// Makes a code.
+    pub fn run(&self) -> Result<(), Error> {
+        let code = Pairing::of(&State::open()?).begin(&self.name)?;
+        eprintln!("audiostreamer: for ten minutes and three tries, at the other machine:");
+        eprintln!("audiostreamer:   audiostreamer client {} --code {code}", own_host());
+        print(&format!("{code}\n"))
+    }
 }
 
 /// How long an invite holds, if not for ever.

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 
 use crate::device::{SinkSpec, SourceSpec, Wanted};
 use crate::error::Error;
-use crate::link::{Credentials, Protocol, ServerKey, Transport};
+use crate::link::{Credentials, PairingCode, Protocol, ServerKey, Transport};
 use crate::report::{Event, Report};
 use crate::trust::{Gate, Identity};
 use crate::{client, server};
@@ -166,7 +166,12 @@ fn client_config(server: SocketAddr, source: SourceSpec, identity: Identity) -> 
         host: server.ip().to_string(),
         port: server.port(),
         protocol: Protocol::Only(Transport::Udp),
-        credentials: Some(Credentials { server: ServerKey::Exactly(identity.fingerprint()), identity, token: None }),
+        credentials: Some(Credentials {
+            server: ServerKey::Exactly(identity.fingerprint()),
+            identity,
+            token: None,
+            code: PairingCode::default(),
+        }),
         source,
         wanted: Wanted::default(),
         media: client::Media { wire, frame: None, opus: opus::Settings::default() },

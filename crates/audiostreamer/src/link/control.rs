@@ -22,7 +22,21 @@ pub enum Message {
     /// The client's first: may I?
     Hello(Hello),
     /// The server's answer: media may follow.
-    Accepted {},
+    Accepted {
+        /// That it knows the code, where a code was typed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        proof: Option<String>,
+    },
+    /// The server's part of a pairing (SPAKE2).
+    Pair {
+        /// Its message.
+        message: String,
+    },
+    /// The client's, that it knows the code.
+    Proof {
+        /// Bound to this connection.
+        proof: String,
+    },
     /// The server's answer: none may.
     Refused {
         /// Why.
@@ -37,6 +51,9 @@ pub struct Hello {
     /// From an invite.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     token: Option<String>,
+    /// The client's part of a pairing (SPAKE2).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pair: Option<String>,
 }
 
 /// Why a client is not let in. Only these words travel: text from a stranger is never shown.
@@ -58,6 +75,12 @@ pub enum Refusal {
     /// The key was taken off the list while we were connected.
     #[error("this machine's key has been taken off the server's list")]
     RevokedKey,
+    /// A code was typed, and the server has none at the moment.
+    #[error("the server has shown no code, or all tries are used up")]
+    NoPairing,
+    /// The code was another one.
+    #[error("the code is wrong")]
+    WrongCode,
     /// Another version of all this.
     #[error("the server speaks another version of the protocol")]
     Version,
@@ -70,7 +93,17 @@ pub enum Refusal {
 impl Hello {
     /// A client's first message.
     pub fn new(token: Option<&Token>) -> Self {
-        Self { version: VERSION, token: token.map(Token::secret) }
+        Self { version: VERSION, token: token.map(Token::secret), pair: None }
+    }
+
+    /// That of a client at which a code was typed.
+    pub fn pairing(message: String) -> Self {
+        Self { version: VERSION, token: None, pair: Some(message) }
+    }
+
+    /// The client's part of a pairing, where it wants one.
+    pub fn pair(&self) -> Option<&str> {
+        self.pair.as_deref()
     }
 
     /// What the client speaks.
@@ -118,7 +151,11 @@ mod tests {
         let messages = [
             Message::Hello(Hello::new(Some(&token))),
             Message::Hello(Hello::new(None)),
-            Message::Accepted {},
+            Message::Accepted { proof: None },
+            Message::Accepted { proof: Some("A".into()) },
+            Message::Hello(Hello::pairing("A".into())),
+            Message::Pair { message: "A".into() },
+            Message::Proof { proof: "A".into() },
             Message::Refused { reason: Refusal::ExpiredToken },
         ];
         for message in messages {
@@ -132,7 +169,7 @@ mod tests {
     #[test]
     fn what_a_later_version_adds_is_passed_over() {
         let hello = br#"{"hello":{"version":2,"colour":"blue"}}"#;
-        assert_eq!(Message::parse(hello), Some(Message::Hello(Hello { version: 2, token: None })));
+        assert_eq!(Message::parse(hello), Some(Message::Hello(Hello { version: 2, token: None, pair: None })));
         let refused = br#"{"refused":{"reason":"full-moon"}}"#;
         assert_eq!(Message::parse(refused), Some(Message::Refused { reason: Refusal::Other }));
     }

@@ -4,6 +4,7 @@ mod auto;
 mod chooser;
 mod connect;
 pub mod control;
+mod conversation;
 mod credentials;
 pub(crate) mod mismatch;
 pub mod quic;
@@ -20,9 +21,10 @@ use tokio::net::UdpSocket;
 
 pub use auto::keep_connected_either_way;
 pub use connect::{LinkEvent, Security, Target, keep_connected};
-pub use credentials::{Credentials, ServerKey};
-pub(crate) use secure::{RecordReader, read_message};
+pub(crate) use conversation::Conversation;
+pub use credentials::{Credentials, PairingCode, ServerKey};
 pub use tcp::TcpWriter;
+pub(crate) use tls::RecordReader;
 pub use tls::TlsWriter;
 
 /// The port that everything listens on when none is given; RFC 3551 names it for RTP.

@@ -6,20 +6,19 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use audiostreamer_core::framing::Deframer;
 use quinn::crypto::rustls::QuicClientConfig;
-use quinn::{ClientConfig, Connection, ConnectionError, Endpoint, RecvStream, TokioRuntime};
+use quinn::{ClientConfig, Connection, ConnectionError, Endpoint, TokioRuntime};
 use rustls::pki_types::ServerName;
 use rustls::{AlertDescription, ClientConnection};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::connect::{Ended, LinkEvent, Never, any_address, connect_tcp};
-use super::control::{self, Hello, Message, Refusal};
+use super::control::{Hello, Message, Refusal};
 use super::tls::{HandshakeError, TlsStream, TlsWriter};
-use super::{Credentials, Link, quic};
+use super::{Conversation, Credentials, Link, RecordReader, quic};
 use crate::clock;
 use crate::error::Error;
-use crate::trust::{AuthError, Fingerprint, tls};
+use crate::trust::{AuthError, Code, Exchange, Fingerprint, tls};
 
 /// How long a handshake may take: two round trips with QUIC's Retry. In 1.5 s the first packet is
 /// sent at 0, 0.3 and 0.9 s, and the next attempt follows at once, so that a server that comes
@@ -62,13 +61,11 @@ impl Peer<'_> {
             Ok(Ok(connection)) => connection,
         };
         let (mut to, mut from) = connection.open_bi().await.map_err(broken)?;
-        let hello = Message::Hello(Hello::new(self.credentials.token.as_ref()));
-        to.write_all(&hello.record()).await.map_err(broken)?;
-        let answer = timeout(ANSWER_TIMEOUT, read_message(&mut from)).await;
-        if let Some(error) = connection.close_reason().filter(|_| !matches!(answer, Ok(Some(_)))) {
-            return Err(self.quic_error(&error, expected, seen.key()));
+        let talk = Conversation::Quic { connection: &connection, to: &mut to, from: &mut from };
+        match (self.greet(talk, seen.key(), handle).await, connection.close_reason()) {
+            (Err(Ended::Broken(_)), Some(error)) => return Err(self.quic_error(&error, expected, seen.key())),
+            (result, _) => result?,
         }
-        self.accept(answer.unwrap_or(None), seen.key(), handle)?;
         handle(LinkEvent::Up(Link::Quic(connection.clone())));
         let closed = tokio::select! {
             closed = pass_datagrams(&connection, handle) => closed,
@@ -93,10 +90,9 @@ impl Peer<'_> {
             Ok(Ok(stream)) => Arc::new(stream),
         };
         let mut writer = TlsWriter::new(stream.clone());
-        writer.send(&Message::Hello(Hello::new(self.credentials.token.as_ref())).json())?;
         let mut reader = RecordReader::new(stream, usize::MAX);
-        let answer = timeout(ANSWER_TIMEOUT, reader.next()).await.unwrap_or(Ok(Vec::new()))?;
-        self.accept(Message::parse(&answer), seen.key(), handle)?;
+        let talk = Conversation::Tls { to: &mut writer, from: &mut reader };
+        self.greet(talk, seen.key(), handle).await?;
         handle(LinkEvent::Up(Link::Tls(writer)));
         loop {
             let record = reader.next().await?;
@@ -113,22 +109,52 @@ impl Peer<'_> {
         Ok((config, seen, expected))
     }
 
-    /// Takes the server's answer to our hello.
-    fn accept(
+    /// Asks to be let in.
+    async fn greet(
         &self,
-        answer: Option<Message>,
+        mut talk: Conversation<'_>,
         key: Option<Fingerprint>,
         handle: &impl Fn(LinkEvent),
     ) -> Result<(), Ended> {
-        match (answer, key) {
-            (Some(Message::Accepted {}), Some(key)) => {
-                if self.credentials.remember(&self.name, key).map_err(Ended::Failed)? {
-                    handle(LinkEvent::Met(key));
+        let asked = async {
+            match self.credentials.code.current() {
+                Some(code) => self.pair(&mut talk, &code).await,
+                None => {
+                    talk.say(&Message::Hello(Hello::new(self.credentials.token.as_ref()))).await?;
+                    self.accepted(talk.hear().await?).map(drop)
                 }
-                Ok(())
             }
-            (Some(message @ Message::Refused { .. }), _) => self.handle_message(Some(message)),
-            _ => Err(Ended::Broken("no answer to our greeting".into())),
+        };
+        timeout(ANSWER_TIMEOUT, asked).await.unwrap_or_else(|_| Err(Ended::Broken(NO_ANSWER.into())))?;
+        let Some(key) = key else { return Err(Ended::Broken(NO_ANSWER.into())) };
+        if self.credentials.remember(&self.name, key).map_err(Ended::Failed)? {
+            handle(LinkEvent::Met(key));
+        }
+        Ok(())
+    }
+
+    /// Proves that our user knows the code, and has the server prove the same.
+    async fn pair(&self, talk: &mut Conversation<'_>, code: &Code) -> Result<(), Ended> {
+        let impostor = || self.failed(AuthError::NotThePaired { peer: self.name.clone() });
+        let (exchange, message) = Exchange::client(code, talk.exporter()?);
+        talk.say(&Message::Hello(Hello::pairing(message))).await?;
+        let proofs = match talk.hear().await? {
+            Some(Message::Pair { message }) => exchange.finish(&message).ok_or_else(impostor)?,
+            other => return self.accepted(other).and(Err(impostor())),
+        };
+        talk.say(&Message::Proof { proof: proofs.of_client() }).await?;
+        match self.accepted(talk.hear().await?)? {
+            Some(proof) if proofs.is_of_server(&proof) => Ok(()),
+            _ => Err(impostor()),
+        }
+    }
+
+    /// Takes the server's answer, with its proof where it has one.
+    fn accepted(&self, answer: Option<Message>) -> Result<Option<String>, Ended> {
+        match answer {
+            Some(Message::Accepted { proof }) => Ok(proof),
+            Some(message @ Message::Refused { .. }) => self.handle_message(Some(message)).map(|()| None),
+            _ => Err(Ended::Broken(NO_ANSWER.into())),
         }
     }
 
@@ -180,6 +206,8 @@ fn is_closing(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
 }
 
+const NO_ANSWER: &str = "no answer to our greeting";
+
 fn broken(error: impl std::fmt::Display) -> Ended {
     Ended::Broken(error.to_string())
 }
@@ -214,58 +242,6 @@ async fn watch(connection: &Connection, handle: &impl Fn(LinkEvent)) {
         }
         if now - heard > GIVEN_UP.max(2 * patience) {
             return;
-        }
-    }
-}
-
-/// The next control message on a QUIC stream; `None` where it is none.
-pub(crate) async fn read_message(stream: &mut RecvStream) -> Option<Message> {
-    let mut length = [0; 2];
-    stream.read_exact(&mut length).await.ok()?;
-    let length = usize::from(u16::from_be_bytes(length));
-    if length > control::BYTES_MAX {
-        return None;
-    }
-    let mut bytes = vec![0; length];
-    stream.read_exact(&mut bytes).await.ok()?;
-    Message::parse(&bytes)
-}
-
-/// Records of RFC 4571 out of TLS, one by one.
-pub(crate) struct RecordReader {
-    stream: Arc<TlsStream>,
-    deframer: Deframer,
-    plain: Vec<u8>,
-    /// Bytes that may still be read.
-    limit: usize,
-}
-
-impl RecordReader {
-    /// Gives up when more than `limit` bytes have come.
-    pub fn new(stream: Arc<TlsStream>, limit: usize) -> Self {
-        Self { stream, deframer: Deframer::default(), plain: Vec::new(), limit }
-    }
-
-    /// From now on any number may come.
-    pub fn lift_limit(&mut self) {
-        self.limit = usize::MAX;
-    }
-
-    /// Waits for the next one.
-    pub async fn next(&mut self) -> io::Result<Vec<u8>> {
-        loop {
-            if let Some(record) = self.deframer.poll_packet() {
-                return Ok(record.to_vec());
-            }
-            self.plain.clear();
-            let Some(bytes) = self.stream.read(&mut self.plain).await? else {
-                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "closed by the other side"));
-            };
-            self.deframer.handle_bytes(&self.plain);
-            if bytes > self.limit {
-                return Err(io::Error::new(io::ErrorKind::InvalidData, "too much before a greeting"));
-            }
-            self.limit -= bytes;
         }
     }
 }

@@ -6,14 +6,14 @@ use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use audiostreamer_core::framing;
+use audiostreamer_core::framing::{self, Deframer};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustls::Connection;
 use socket2::SockRef;
 use tokio::net::TcpStream;
 
 use super::Sent;
-use crate::trust::{Fingerprint, tls};
+use crate::trust::{EXPORTER_LABEL, Exporter, Fingerprint, tls};
 
 /// A connection whose handshake is done. Read by one task, written by one [`TlsWriter`].
 pub struct TlsStream {
@@ -150,6 +150,50 @@ impl TlsWriter {
             }
         }
         Ok(())
+    }
+}
+
+/// Records of RFC 4571 out of TLS, one by one.
+pub(crate) struct RecordReader {
+    stream: Arc<TlsStream>,
+    deframer: Deframer,
+    plain: Vec<u8>,
+    /// Bytes that may still be read.
+    limit: usize,
+}
+
+impl RecordReader {
+    /// Gives up when more than `limit` bytes have come.
+    pub fn new(stream: Arc<TlsStream>, limit: usize) -> Self {
+        Self { stream, deframer: Deframer::default(), plain: Vec::new(), limit }
+    }
+
+    /// See [`Connection::export_keying_material`].
+    pub fn exporter(&self) -> Result<Exporter, rustls::Error> {
+        self.stream.lock().export_keying_material(Exporter::default(), EXPORTER_LABEL, Some(b""))
+    }
+
+    /// From now on any number may come.
+    pub fn lift_limit(&mut self) {
+        self.limit = usize::MAX;
+    }
+
+    /// Waits for the next one.
+    pub async fn next(&mut self) -> io::Result<Vec<u8>> {
+        loop {
+            if let Some(record) = self.deframer.poll_packet() {
+                return Ok(record.to_vec());
+            }
+            self.plain.clear();
+            let Some(bytes) = self.stream.read(&mut self.plain).await? else {
+                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "closed by the other side"));
+            };
+            self.deframer.handle_bytes(&self.plain);
+            if bytes > self.limit {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "too much before a greeting"));
+            }
+            self.limit -= bytes;
+        }
     }
 }
 

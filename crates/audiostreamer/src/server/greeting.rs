@@ -1,6 +1,7 @@
 //! From a stranger's first bytes to a client that may play: handshake, key, hello, decision. Each
 //! stranger is met by a task of its own, which then reads what it sends.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,10 +18,10 @@ use tokio::time::{sleep, timeout};
 use super::admission::{Limits, Permit};
 use super::connections::ConnectionEvent;
 use super::peer::Peer;
-use crate::link::control::{Hello, Message, Refusal, VERSION};
+use crate::link::control::{Message, Refusal, VERSION};
 use crate::link::tls::TlsStream;
-use crate::link::{Link, RecordReader, TlsWriter, Transport, mismatch, quic, read_message, shared};
-use crate::trust::{Admission, Fingerprint, Gate, tls};
+use crate::link::{Conversation, Link, RecordReader, TlsWriter, Transport, mismatch, quic, shared};
+use crate::trust::{Admission, Exchange, Fingerprint, Gate, tls};
 
 /// A client that is refused is given so long to read why.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -78,11 +79,12 @@ impl Greeter {
         let key = tls::key_of(&certificates.unwrap_or_default()).map_err(silently)?;
         let (mut to, mut from) = connection.accept_bi().await.map_err(silently)?;
         let peer = stranger.peer(Transport::Udp, key);
-        match self.decide(key, read_message(&mut from).await).await {
-            Ok(admission) => {
+        let talk = Conversation::Quic { connection: &connection, to: &mut to, from: &mut from };
+        match self.decide(key, talk).await.map_err(silently)? {
+            Ok((admission, proof)) => {
                 let link = shared(Link::Quic(connection.clone()));
                 self.tell(ConnectionEvent::Opened { peer, link, admission }).await;
-                to.write_all(&Message::Accepted {}.record()).await.map_err(silently)?;
+                to.write_all(&Message::Accepted { proof }.record()).await.map_err(silently)?;
                 Ok((connection, to, peer))
             }
             Err((reason, why)) => {
@@ -106,11 +108,11 @@ impl Greeter {
         let key = stream.peer_key().map_err(silently)?;
         let mut writer = TlsWriter::new(stream.clone());
         let mut reader = RecordReader::new(stream.clone(), self.limits.handshake_bytes);
-        let hello = reader.next().await.map_err(silently)?;
         let peer = stranger.peer(Transport::Tcp, key);
-        match self.decide(key, Message::parse(&hello)).await {
-            Ok(admission) => {
-                writer.send(&Message::Accepted {}.json()).map_err(silently)?;
+        let talk = Conversation::Tls { to: &mut writer, from: &mut reader };
+        match self.decide(key, talk).await.map_err(silently)? {
+            Ok((admission, proof)) => {
+                writer.send(&Message::Accepted { proof }.json()).map_err(silently)?;
                 let link = shared(Link::Tls(writer));
                 self.tell(ConnectionEvent::Opened { peer, link, admission }).await;
                 reader.lift_limit();
@@ -125,22 +127,51 @@ impl Greeter {
         }
     }
 
-    /// Decides on who has shown `key`: for the client in a word, for our user in a sentence.
-    async fn decide(&self, key: Fingerprint, hello: Option<Message>) -> Result<Admission, (Refusal, String)> {
-        let refused = |refusal: Refusal| (refusal, format!("{} (key {key})", reason(refusal)));
-        let Some(Message::Hello(hello)) = hello else { return Err(refused(Refusal::Version)) };
-        if hello.version() != VERSION {
-            return Err(refused(Refusal::Version));
+    /// Decides on who has shown `key`. An error is a connection that has broken.
+    async fn decide(&self, key: Fingerprint, mut talk: Conversation<'_>) -> io::Result<Decision> {
+        let hello = match talk.hear().await? {
+            Some(Message::Hello(hello)) if hello.version() == VERSION => hello,
+            _ => return Ok(refused(Refusal::Version, key)),
+        };
+        if let Some(message) = hello.pair() {
+            return self.pair(key, message, talk).await;
         }
         let gate = self.gate.clone();
-        // It reads files, which may take longer than sound can wait.
-        let decided = tokio::task::spawn_blocking(move || gate.admit(key, Hello::token(&hello).as_ref())).await;
-        match decided {
-            Ok(Ok(Ok(admission))) => Ok(admission),
-            Ok(Ok(Err(refusal))) => Err(refused(refusal)),
-            Ok(Err(error)) => Err((Refusal::UnknownKey, error.to_string())),
-            Err(_) => Err(refused(Refusal::UnknownKey)), // the runtime ends
+        let decided = off_the_runtime(move || gate.admit(key, hello.token().as_ref())).await;
+        Ok(match decided {
+            Ok(Ok(admission)) => Ok((admission, None)),
+            Ok(Err(refusal)) => refused(refusal, key),
+            Err(error) => Err((Refusal::UnknownKey, error.to_string())),
+        })
+    }
+
+    /// Lets in who knows the code, and shows him that we know it.
+    async fn pair(&self, key: Fingerprint, message: &str, mut talk: Conversation<'_>) -> io::Result<Decision> {
+        let Some(list) = self.gate.list.clone() else { return Ok(refused(Refusal::NoPairing, key)) };
+        let taken = {
+            let list = list.clone();
+            off_the_runtime(move || list.take_code()).await
+        };
+        let (code, name) = match taken {
+            Ok(Some(taken)) => taken,
+            Ok(None) => return Ok(refused(Refusal::NoPairing, key)),
+            Err(error) => return Ok(Err((Refusal::NoPairing, error.to_string()))),
+        };
+        let (exchange, answer) = Exchange::server(&code, talk.exporter()?);
+        let Some(proofs) = exchange.finish(message) else { return Ok(refused(Refusal::WrongCode, key)) };
+        talk.say(&Message::Pair { message: answer }).await?;
+        match talk.hear().await? {
+            Some(Message::Proof { proof }) if proofs.is_of_client(&proof) => {}
+            _ => return Ok(refused(Refusal::WrongCode, key)),
         }
+        let paired = {
+            let name = name.clone();
+            off_the_runtime(move || list.pair(&name, key)).await
+        };
+        Ok(match paired {
+            Ok(()) => Ok((Admission::Invited(name), Some(proofs.of_server()))),
+            Err(error) => Err((Refusal::NoPairing, error.to_string())),
+        })
     }
 
     async fn read_quic(&self, connection: &Connection, peer: Peer) {
@@ -168,6 +199,22 @@ impl Greeter {
     }
 }
 
+/// Why somebody is let in, with the proof that he has asked for; or why not, for the client in a
+/// word, and for our user in a sentence.
+type Decision = Result<(Admission, Option<String>), (Refusal, String)>;
+
+fn refused(refusal: Refusal, key: Fingerprint) -> Decision {
+    Err((refusal, format!("{} (key {key})", reason(refusal))))
+}
+
+/// Reads and writes files, which may take longer than sound can wait.
+async fn off_the_runtime<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(_) => std::future::pending().await, // the runtime ends, and this task with it
+    }
+}
+
 impl Stranger {
     fn peer(&self, transport: Transport, key: Fingerprint) -> Peer {
         Peer::Connection { id: self.id, address: self.address, transport, key: Some(key) }
@@ -188,6 +235,8 @@ fn reason(refusal: Refusal) -> &'static str {
         Refusal::ExpiredToken => "its invite has expired",
         Refusal::RevokedToken => "its invite has been revoked",
         Refusal::RevokedKey => "its key has been taken off the list",
+        Refusal::NoPairing => "it has a code, but none is open; `audiostreamer pair` shows one",
+        Refusal::WrongCode => "it has a wrong code",
         Refusal::Version | Refusal::Other => "it speaks another version of the protocol",
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use super::state::damaged;
-use super::{Error, Fingerprint, State, Token};
+use super::{Code, Error, Fingerprint, Pairing, State, Token};
 use crate::clock;
 use crate::link::control::Refusal;
 
@@ -101,6 +101,17 @@ impl AccessList {
                 _ => Ok((invites, clients)),
             }
         })
+    }
+
+    /// The code for one guess of who wants to be paired, and what to call him.
+    pub(crate) fn take_code(&self) -> Result<Option<(Code, String)>, Error> {
+        Pairing::of(&self.state).take()
+    }
+
+    /// Puts the key of who knew the code on the list. The code is used up.
+    pub(crate) fn pair(&self, name: &str, key: Fingerprint) -> Result<(), Error> {
+        Pairing::of(&self.state).end()?;
+        self.add_client(name, key)
     }
 
     /// Puts the key of who came with an invite on the list.

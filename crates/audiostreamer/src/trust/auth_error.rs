@@ -25,6 +25,12 @@ pub enum AuthError {
     /// The server has answered, and says no.
     #[error("{peer} lets us not in: {why}. {}", way_out(*why, own))]
     Refused { peer: String, why: Refusal, own: Fingerprint },
+    /// The server could not prove that it knows the code.
+    #[error(
+        "{peer} does not know the code: it was mistyped, or somebody else answers in its place. \
+         Look at it again, or make a new one there: `audiostreamer pair`"
+    )]
+    NotThePaired { peer: String },
     /// A server that was started with --plain.
     #[error("{peer} does not encrypt: it was started with --plain. Start it without, or this client with --plain, too")]
     ServerIsPlain { peer: String },
@@ -35,6 +41,9 @@ pub enum AuthError {
 
 fn way_out(why: Refusal, own: &Fingerprint) -> String {
     match why {
+        Refusal::NoPairing | Refusal::WrongCode => {
+            "`audiostreamer pair` on the server shows a code; it is good for three tries and ten minutes".into()
+        }
         Refusal::Version | Refusal::Other => "Bring both programs to the same version".into(),
         _ => format!(
             "Ask for an invite: `audiostreamer invite` on the server makes one for `audiostreamer client INVITE` \

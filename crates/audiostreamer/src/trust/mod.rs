@@ -11,6 +11,7 @@ mod fingerprint;
 mod identity;
 mod invite;
 mod known_hosts;
+mod pairing;
 mod state;
 pub mod tls;
 
@@ -20,6 +21,8 @@ pub use fingerprint::Fingerprint;
 pub use identity::Identity;
 pub use invite::{Invite, Token, own_address, qr_code};
 pub use known_hosts::KnownHosts;
+pub use pairing::{Code, Pairing};
+pub(crate) use pairing::{EXPORTER_LABEL, Exchange, Exporter};
 pub use state::State;
 
 /// What goes wrong with the files of the [`State`]. Its text is what the user reads.

@@ -5,7 +5,6 @@ mod harness;
 
 use std::io::{Read, Write};
 use std::net::{TcpStream, UdpSocket};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -14,6 +13,7 @@ use harness::compare::compare;
 use harness::exact;
 use harness::machine::Machine;
 use harness::program::{Ended, installed, other};
+use harness::relay::{Relay, relay_tcp};
 use harness::server::{Input, Server};
 use harness::signal::{self, Random};
 use harness::{packets, port, wait};
@@ -84,77 +84,38 @@ fn is_smooth(datagram: &[u8]) -> bool {
     left.windows(2).all(|pair| (pair[1] - pair[0]).abs() < 2_500)
 }
 
-/// Forwards datagrams between one client and a server, and keeps those of the client. Drops all
-/// while it is blocked.
-struct Relay {
-    port: u16,
-    shared: Arc<RelayState>,
-    running: thread::JoinHandle<Vec<Vec<u8>>>,
+/// Streams noise through a relay that does something to it in the middle of it; every sample must be
+/// played.
+fn assert_unheard(disturb: impl FnOnce(&Relay)) {
+    let studio = Machine::new();
+    let noise = signal::noise(137, 3.0, RATE, 2, 16).in_silence(0.05);
+    let input = Input::wav(&noise, 16);
+    let server = studio.server(&[]);
+    let relay = Relay::start(server.port);
+    let path = format!("--input={}", input.path.display());
+    let address = format!("127.0.0.1:{}", relay.port);
+    let client = studio.ours(&["client", &address, &path, "--codec=l16", "--protocol=udp"]).start();
+    server.wait_for_client(1);
+    server.play_on(0.7);
+    disturb(&relay);
+    client.wait().assert_code(0);
+    server.finish_client(1);
+    assert_eq!(server.program.lines_with(", over ").len(), 1, "it did not stay one stream");
+    exact::find(&noise, &server.stop()).assert_whole();
+    relay.stop();
 }
 
-#[derive(Default)]
-struct RelayState {
-    over: AtomicBool,
-    blocked: AtomicBool,
+#[test]
+fn a_client_whose_address_changes_is_heard_on_without_a_gap() {
+    assert_unheard(Relay::rebind);
 }
 
-impl Relay {
-    fn start(server: u16) -> Self {
-        Self::start_at(port::free(), server)
-    }
-
-    fn start_at(port: u16, server: u16) -> Self {
-        let front = UdpSocket::bind(("127.0.0.1", port)).expect("it is free");
-        let back = udp_to(server);
-        for socket in [&front, &back] {
-            socket.set_read_timeout(Some(Duration::from_millis(1))).expect("it is no zero");
-        }
-        let shared = Arc::new(RelayState::default());
-        let state = shared.clone();
-        let running = thread::spawn(move || {
-            let (mut seen, mut client, mut buffer) = (Vec::new(), None, [0; 2048]);
-            while !state.over.load(Ordering::Relaxed) {
-                let passes = !state.blocked.load(Ordering::Relaxed);
-                if let Ok((length, from)) = front.recv_from(&mut buffer) {
-                    client = Some(from);
-                    seen.push(buffer[..length].to_vec());
-                    let _ = passes.then(|| back.send(&buffer[..length]));
-                }
-                if let (Ok(length), Some(client)) = (back.recv(&mut buffer), client) {
-                    let _ = passes.then(|| front.send_to(&buffer[..length], client));
-                }
-            }
-            seen
-        });
-        Self { port, shared, running }
-    }
-
-    fn block(&self, blocked: bool) {
-        self.shared.blocked.store(blocked, Ordering::Relaxed);
-    }
-
-    fn stop(self) -> Vec<Vec<u8>> {
-        self.shared.over.store(true, Ordering::Relaxed);
-        self.running.join().expect("it does not panic")
-    }
+#[test]
+fn packets_that_are_changed_or_replayed_are_not_heard() {
+    assert_unheard(Relay::be_hostile);
 }
 
 // UDP or TCP
-
-/// Forwards TCP connections to a server.
-fn relay_tcp(port: u16, server: u16) {
-    let listener = std::net::TcpListener::bind(("127.0.0.1", port)).expect("it is free");
-    thread::spawn(move || {
-        for client in listener.incoming().flatten() {
-            let Ok(server) = TcpStream::connect(("127.0.0.1", server)) else { return };
-            let pairs = [(&client, &server), (&server, &client)];
-            for (from, to) in pairs.map(|(from, to)| (from.try_clone(), to.try_clone())) {
-                let (Ok(mut from), Ok(mut to)) = (from, to) else { return };
-                thread::spawn(move || std::io::copy(&mut from, &mut to));
-            }
-        }
-    });
-}
 
 #[test]
 fn udp_is_used_where_it_gets_through() {

@@ -31,6 +31,9 @@ pub struct LimitArgs {
     /// Open connections
     #[arg(long, hide = true, value_name = "N", default_value_t = server::Limits::default().connections)]
     pub max_connections: usize,
+    /// Of these, those of one client
+    #[arg(long, hide = true, value_name = "N", default_value_t = server::Limits::default().connections_per_client)]
+    pub max_connections_per_client: usize,
     /// Streams of one client
     #[arg(long, hide = true, value_name = "N", default_value_t = server::Limits::default().streams_per_client)]
     pub max_streams_per_client: usize,
@@ -47,6 +50,7 @@ impl LimitArgs {
             handshake_time: self.handshake_time,
             handshake_bytes: self.handshake_bytes,
             connections: self.max_connections,
+            connections_per_client: self.max_connections_per_client,
             streams_per_client: self.max_streams_per_client,
         }
     }

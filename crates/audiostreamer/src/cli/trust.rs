@@ -113,7 +113,8 @@ pub fn welcome(encryption: &Encryption, listen: SocketAddr) -> Result<(), Error>
     let now = clock::unix_seconds();
     let clients = entries.iter().filter(|entry| matches!(entry, Listed::Client { .. })).count();
     let invites = entries.iter().filter(|entry| entry.is_valid(now)).count() - clients;
-    if clients == 0 && io::stderr().is_terminal() {
+    // Where any free port will do, it is not known yet.
+    if clients == 0 && io::stderr().is_terminal() && listen.port() != 0 {
         let host = if listen.ip().is_unspecified() { own_host() } else { listen.ip().to_string() };
         let token = list.invite("first", Some(FIRST_HOLDS))?;
         let invite = Invite { host, port: listen.port(), key: gate.own, token };

@@ -25,7 +25,11 @@ pub struct Limits {
     pub handshake_bytes: usize,
     /// Connections that are open, playing or not.
     pub connections: usize,
-    /// Streams of one client at the same time: of one key, or one connection that has none.
+    /// Of these, those of one key. A client has one, and two while it changes its path; but all of
+    /// one user on one machine are one key.
+    pub connections_per_client: usize,
+    /// Streams of one client at the same time: of one key, or one connection that has none. Less than
+    /// may play, so that one client can't have all places.
     pub streams_per_client: usize,
 }
 
@@ -38,8 +42,9 @@ impl Default for Limits {
             burst: 64,
             handshake_time: Duration::from_secs(5),
             handshake_bytes: 16 * 1024,
-            connections: 64,
-            streams_per_client: 16,
+            connections: 128,
+            connections_per_client: 16,
+            streams_per_client: 8,
         }
     }
 }

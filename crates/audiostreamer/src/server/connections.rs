@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use audiostreamer_core::Instant;
 use audiostreamer_core::framing::Deframer;
@@ -24,7 +24,7 @@ use crate::error::Error;
 use crate::link::control::{Message, Refusal};
 use crate::link::tcp::{Framing, tune};
 use crate::link::{Link, SharedLink, TcpWriter, Transport, mismatch, quic, shared};
-use crate::trust;
+use crate::trust::{self, Version};
 
 /// Reads on their way to the server's loop; a full channel is back-pressure on the sockets.
 const READS_MAX: usize = 64;
@@ -66,7 +66,7 @@ pub(super) struct Connections {
     reads: Sender<ConnectionEvent>,
     events: Receiver<ConnectionEvent>,
     /// When the list of who may play was last looked at.
-    list_changed: Option<SystemTime>,
+    list_changed: Option<Version>,
 }
 
 enum Kind {
@@ -105,7 +105,7 @@ impl Connections {
         let mut connections = Self::new(bind(tcp)?, quic, limits, |events| {
             Kind::Encrypted(Arc::new(Greeter { gate, tls, limits, events }))
         });
-        connections.list_changed = connections.list().and_then(trust::AccessList::changed);
+        connections.list_changed = connections.list().and_then(trust::AccessList::version);
         Ok(connections)
     }
 
@@ -173,7 +173,7 @@ impl Connections {
     /// Closes the connections of those who have been taken off the list; who they are.
     pub fn close_revoked(&mut self) -> Vec<Peer> {
         let (Kind::Encrypted(greeter), Some(list)) = (&self.kind, self.list()) else { return Vec::new() };
-        let changed = list.changed();
+        let changed = list.version();
         if changed == self.list_changed {
             return Vec::new();
         }
@@ -211,7 +211,9 @@ impl Connections {
         match event {
             ConnectionEvent::Opened { peer, link, .. } => {
                 let connection = Connection { peer: *peer, since: clock::now(), link: link.clone(), reading: None };
-                match self.open.len() < self.admission.limits().connections {
+                let limits = self.admission.limits();
+                let of_client = self.open.iter().filter(|open| open.peer.is_same_client(peer)).count();
+                match self.open.len() < limits.connections && of_client < limits.connections_per_client {
                     true => self.open.push(connection),
                     false => {
                         self.admission.refuse();

@@ -1,6 +1,7 @@
 //! Who may play on this server: tokens that were given away, and the keys that came with them.
 
 use std::fmt;
+use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, SystemTime};
 
 use super::state::damaged;
@@ -37,6 +38,14 @@ pub enum Listed {
     Revoked { name: String, hash: Fingerprint, expires: Expiry },
 }
 
+/// What tells one state of the list from the next: two within a tick of the disk's clock are two
+/// files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Version {
+    modified: SystemTime,
+    file: u64,
+}
+
 /// When an invite ends, in seconds since 1970; `None` is never.
 pub type Expiry = Option<u64>;
 
@@ -64,9 +73,10 @@ impl AccessList {
         self.parse(&self.state.read(FILE)?.unwrap_or_default())
     }
 
-    /// When it was last changed; `None` while there is none.
-    pub fn changed(&self) -> Option<SystemTime> {
-        std::fs::metadata(self.state.path(FILE)).and_then(|file| file.modified()).ok()
+    /// Another one after each change; `None` while there is no list.
+    pub fn version(&self) -> Option<Version> {
+        let file = std::fs::metadata(self.state.path(FILE)).ok()?;
+        Some(Version { modified: file.modified().ok()?, file: file.ino() })
     }
 
     /// Makes an invite.

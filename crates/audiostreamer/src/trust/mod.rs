@@ -15,7 +15,7 @@ mod pairing;
 mod state;
 pub mod tls;
 
-pub use access::{AccessList, Admission, Expiry, Gate, Listed};
+pub use access::{AccessList, Admission, Expiry, Gate, Listed, Version};
 pub use auth_error::AuthError;
 pub use fingerprint::Fingerprint;
 pub use identity::Identity;

@@ -17,6 +17,7 @@ pub mod port;
 pub mod program;
 pub mod pulse;
 pub mod python;
+pub mod relay;
 pub mod server;
 pub mod signal;
 pub mod wait;

@@ -132,6 +132,7 @@ fn played(counted: &server::Counted, f: &mut fmt::Formatter<'_>) -> fmt::Result 
     write!(f, ", {} concealed", Milliseconds(counted.concealed))?;
     match counted.connections_refused {
         0 => Ok(()),
+        1 => f.write_str(", 1 connection refused"),
         refused => write!(f, ", {refused} connections refused"),
     }
 }

@@ -80,7 +80,7 @@ fn a_stranger_is_told_why_and_what_to_do() {
         assert_not_let_in(client, &["key is not on the server's list", "audiostreamer invite", &key]);
         server.program.wait_for_line("is not on the list and has no invite");
         let refused = server.program.interrupt();
-        refused.assert_says("1 connections refused");
+        refused.assert_says("1 connection refused");
     }
 }
 

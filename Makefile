@@ -1,6 +1,6 @@
 # What a developer runs by hand is what CI runs; there is no second definition.
 
-.PHONY: demo check test deny fuzz-smoke bench
+.PHONY: demo check test deny fuzz-smoke bench bench-smoke
 
 demo: # a server and a client on this machine: the newcomer's first command
 	cargo run --release --locked -- demo
@@ -33,3 +33,14 @@ fuzz-smoke: # each fuzz target for FUZZ_SECONDS; what it finds lands in fuzz/art
 bench: # beside other programs of the kind, in half an hour: see bench/README.md
 	cargo build --release --locked --workspace
 	cargo run --release --locked --package audiostreamer-bench -- all
+
+# Sound or none, in half a minute; no figure is judged. Without real-time priority a busy machine may
+# let nothing through, and that is nobody's fault.
+bench-smoke: # whether the bench runs, and hears ours and zita-njbridge
+	cargo build --locked --workspace
+	if chrt --fifo 10 true 2>/dev/null; then \
+		for try in 1 2; do \
+			cargo run --locked --package audiostreamer-bench -- smoke --binary target/debug/audiostreamer \
+				--seconds 3 --attempts 1 --results target/bench && exit; \
+		done; exit 1; \
+	else echo "bench: NOT RUN, there is no real-time priority here"; fi

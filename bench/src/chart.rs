@@ -36,7 +36,13 @@ fn axis(svg: &mut String, height: f64) {
 }
 
 fn measurement(svg: &mut String, row: &Row, y: f64) {
-    let label = if row.link == "loopback" { row.system.clone() } else { format!("{} on {}", row.system, row.link) };
+    let mut label = row.system.clone();
+    if row.link != "loopback" {
+        label += &format!(" on {}", row.link);
+    }
+    if let Some(ppm) = row.skew_ppm {
+        label += &format!(", {ppm:+.0} ppm");
+    }
     text(svg, LABELS, y + 4.0, "start", &format!("{label}, {}", row.setting));
     let (Some(p50), Some(p95), Some(max)) = (row.p50_ms, row.p95_ms, row.max_ms) else {
         return text(svg, BARS, y + 4.0, "start", "no sound");

@@ -14,6 +14,7 @@ use crate::process;
 use crate::report::{self, Row};
 use crate::search;
 use crate::systems::{Setting, System};
+use crate::tape;
 use crate::weather::Scenario;
 
 /// Measures AudioStreamer and its peers: real processes, real sockets, a private JACK server
@@ -39,6 +40,16 @@ enum Command {
     All(Plan),
     /// Does it run at all? Ours and zita-njbridge, for a few seconds each
     Smoke(Plan),
+    /// Record on a server of its own: started by the bench itself
+    #[command(hide = true)]
+    Tape(tape::Options),
+}
+
+impl Cli {
+    /// Whether it is a process of another bench, and has its JACK servers from it.
+    pub fn is_part_of_another(&self) -> bool {
+        matches!(self.command, Command::Tape(_))
+    }
 }
 
 #[derive(Args)]
@@ -83,6 +94,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Mix(options) => write_mix(&options, &results),
         Command::All(plan) => all(plan, &results),
         Command::Smoke(plan) => smoke(plan, &results),
+        Command::Tape(options) => tape::run(&options),
     }
 }
 

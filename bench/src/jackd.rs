@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 
 use crate::os;
-use crate::process::{Process, pause};
+use crate::process::{Process, pause, run};
+use crate::skew::Skew;
 
 /// Frames per second of every run.
 pub const RATE: u32 = 48_000;
@@ -21,13 +22,26 @@ pub struct Jackd {
 impl Jackd {
     /// Starts a server with this many frames per period and waits until clients can open it.
     pub fn start(period: u32, logs: &Path) -> Result<Self> {
+        let mut jackd = Self::launch("jackd", &server_name(), period, &[], logs)?;
+        let knock = || jack::Client::new("asbench-knock", jack::ClientOptions::NO_START_SERVER).is_ok();
+        jackd.wait_until(knock)?;
+        Ok(jackd)
+    }
+
+    /// Starts another one, by the other clock, for those who live with [`far_environment`].
+    pub fn start_far(period: u32, skew: &Skew, logs: &Path) -> Result<Self> {
+        let name = far_server_name();
+        let mut jackd = Self::launch("jackd-far", &name, period, &skew.environment(), logs)?;
+        jackd.wait_until(|| run(&["jack_lsp", "-s", &name]).is_ok())?; // our own library knows one server
+        Ok(jackd)
+    }
+
+    fn launch(log: &str, name: &str, period: u32, environment: &[(String, String)], logs: &Path) -> Result<Self> {
         let realtime = os::grants_realtime();
         let priority = if realtime { "-R" } else { "-r" };
-        let line = format!("jackd {priority} -n {} -d dummy -r {RATE} -p {period}", server_name());
+        let line = format!("jackd {priority} -n {name} -d dummy -r {RATE} -p {period}");
         let argv: Vec<String> = line.split(' ').map(String::from).collect();
-        let mut jackd = Self { process: Process::start("jackd", &argv, &[], logs)?, realtime };
-        jackd.wait_until_open()?;
-        Ok(jackd)
+        Ok(Self { process: Process::start(log, &argv, environment, logs)?, realtime })
     }
 
     /// Fails when the server has died.
@@ -35,11 +49,11 @@ impl Jackd {
         self.process.check_alive()
     }
 
-    fn wait_until_open(&mut self) -> Result<()> {
+    fn wait_until(&mut self, is_open: impl Fn() -> bool) -> Result<()> {
         let deadline = Instant::now() + Duration::from_secs(10);
         while Instant::now() < deadline {
             self.process.check_alive()?;
-            if jack::Client::new("asbench-knock", jack::ClientOptions::NO_START_SERVER).is_ok() {
+            if is_open() {
                 return Ok(());
             }
             pause(Duration::from_millis(50))?;
@@ -61,7 +75,23 @@ pub fn adopt_private_server() {
     for (key, value) in settings {
         os::set_environment(key, &value);
     }
-    jack::set_logger(jack::LoggerType::None); // attempts to open a server that is still starting are no news
+    be_quiet();
+}
+
+/// Attempts to open a server that is still starting are no news.
+pub fn be_quiet() {
+    jack::set_logger(jack::LoggerType::None);
+}
+
+/// What leads a program to the other server, by its clock.
+pub fn far_environment(skew: &Skew) -> Vec<(String, String)> {
+    let mut environment = skew.environment();
+    environment.push(("JACK_DEFAULT_SERVER".into(), far_server_name()));
+    environment
+}
+
+fn far_server_name() -> String {
+    format!("{}-far", server_name())
 }
 
 fn server_name() -> String {

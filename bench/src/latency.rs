@@ -1,27 +1,47 @@
 //! One measurement: a system, at one setting, over one network, for so many seconds.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
 use crate::analysis::{Findings, Gap, first_sound};
-use crate::jackd::{Jackd, RATE};
+use crate::jackd::{self, Jackd, RATE};
 use crate::netns::Network;
-use crate::probe::{Probe, frames};
+use crate::probe::{Probe, Recording, frames};
 use crate::process::{MachineTime, Process, pause};
 use crate::reference::Reference;
 use crate::report::{Load, Row};
+use crate::skew::Skew;
 use crate::systems::{Ours, Pair, Setting, Site, System};
+use crate::tape::Tape;
+use crate::timebase::Timebase;
 use crate::weather::Scenario;
 
 /// A JACK server, the reference and a length: what the measurements of one command share.
 pub struct Lab {
     pub jackd: Jackd,
+    /// Where the receiver has a card of its own.
+    far: Option<Far>,
     reference: Arc<Reference>,
     plan: Plan,
     length: Duration,
     dir: tempfile::TempDir,
+}
+
+/// The receiver's own JACK server, and what leads there.
+struct Far {
+    jackd: Jackd,
+    environment: Vec<(String, String)>,
+}
+
+impl Far {
+    fn start(ppm: f64, period: u32, dir: &Path) -> Result<Self> {
+        let skew = Skew::new(ppm, dir)?;
+        let jackd = Jackd::start_far(period, &skew, dir)?;
+        Ok(Self { jackd, environment: jackd::far_environment(&skew) })
+    }
 }
 
 /// What all measurements of a command have in common.
@@ -33,6 +53,9 @@ pub struct Plan {
     /// Seconds to measure, after three seconds to settle [default: 20, less in `all` and `smoke`]
     #[arg(long, value_name = "S")]
     pub seconds: Option<u64>,
+    /// Give the receiver a JACK server of its own, whose clock is faster by so many ppm
+    #[arg(long, value_name = "PPM", allow_negative_numbers = true)]
+    pub skew_ppm: Option<f64>,
     /// Another seed is another weather on impaired links
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub seed: u64,
@@ -58,9 +81,10 @@ impl Lab {
         let length = Duration::from_secs(plan.seconds.unwrap_or(seconds));
         let dir = tempfile::tempdir()?;
         let jackd = Jackd::start(plan.period, dir.path())?;
+        let far = plan.skew_ppm.map(|ppm| Far::start(ppm, plan.period, dir.path())).transpose()?;
         let total = length + SETTLE + START_UP;
         let reference = Arc::new(Reference::new(frames(total)));
-        Ok(Self { jackd, reference, plan, length, dir })
+        Ok(Self { jackd, far, reference, plan, length, dir })
     }
 
     /// Measures, and again where the machine disturbed it; of all attempts the least disturbed counts.
@@ -94,6 +118,7 @@ impl Lab {
             setting: label,
             link: link.map_or("loopback".into(), |scenario| format!("{scenario:?}")),
             period: self.plan.period,
+            skew_ppm: run.skew_ppm,
             seconds: findings.seconds,
             p50_ms: findings.percentile_ms(0.5),
             p95_ms: findings.percentile_ms(0.95),
@@ -119,16 +144,27 @@ impl Lab {
     fn run(&mut self, pair: &Pair, network: &Network) -> Result<Run> {
         let probe = Probe::start(self.reference.clone())?;
         let logs = self.dir.path();
+        let mut receiver_env = pair.receiver.env.clone();
+        let mut tape = None;
+        if let Some(Far { environment, .. }) = &self.far {
+            receiver_env.extend(environment.iter().cloned());
+            tape = Some(Tape::start(&pair.receiver.jack_client, self.reference.left.len(), environment, logs)?);
+        }
         let receiver_argv = network.on_receiver(pair.receiver.argv.clone());
-        let mut receiver = Process::start("receiver", &receiver_argv, &pair.receiver.env, logs)?;
+        let mut receiver = Process::start("receiver", &receiver_argv, &receiver_env, logs)?;
         pause(LISTENING)?;
         let sender_start = probe.position();
         let sender_argv = network.on_sender(pair.sender.argv.clone());
         let mut sender = Process::start("sender", &sender_argv, &pair.sender.env, logs)?;
-        probe.connect(&pair.sender.jack_client, &pair.receiver.jack_client, || {
+        let mut check = || {
             receiver.check_alive()?;
             sender.check_alive()
-        })?;
+        };
+        let near_receiver = tape.is_none().then_some(pair.receiver.jack_client.as_str());
+        probe.connect(Some(&pair.sender.jack_client), near_receiver, &mut check)?;
+        if let Some(tape) = &mut tape {
+            tape.await_connection(&mut check)?;
+        }
 
         pause(SETTLE)?;
         let before = Meter::read(&sender, &receiver, network, &probe);
@@ -137,17 +173,41 @@ impl Lab {
         receiver.check_alive()?;
         sender.check_alive()?;
         self.jackd.check_alive()?;
+        if let Some(far) = &mut self.far {
+            far.jackd.check_alive()?;
+        }
 
-        let part = before.position..after.position;
-        let xruns: Vec<usize> = probe.xruns().into_iter().filter(|at| part.contains(at)).collect();
-        let load = Load { xruns: xruns.len(), ..after.since(&before, &sender, &receiver) };
+        let mut load = after.since(&before, &sender, &receiver);
         drop((sender, receiver));
-        Ok(Run { recording: probe.finish()?, sender_start, part, load, xruns, lost_percent: network.lost_percent() })
+        let near = probe.finish()?;
+        let far = tape.map(Tape::finish).transpose()?;
+        let (Recording { left, mut xruns, .. }, skew_ppm) = match far {
+            Some(far) => on_one_axis(near, &far).map(|(recording, ppm)| (recording, Some(ppm)))?,
+            None => (near, None),
+        };
+        let part = before.position..after.position;
+        xruns.retain(|at| part.contains(at));
+        load.xruns = xruns.len();
+        Ok(Run { recording: left, skew_ppm, sender_start, part, load, xruns, lost_percent: network.lost_percent() })
     }
+}
+
+/// What was recorded at the far card, in the frames of the near one, and by how many ppm that was
+/// faster. Overruns of either are overruns.
+fn on_one_axis(near: Recording, far: &Recording) -> Result<(Recording, f64)> {
+    let timebase = |recording: &Recording| {
+        Timebase::new(&recording.cycles, &recording.xruns).context("a JACK server stands still")
+    };
+    let (here, there) = (timebase(&near)?, timebase(far)?);
+    let left = there.bring_to(&here, &far.left, near.left.len());
+    let far_xruns = far.xruns.iter().map(|at| here.frame(there.time(*at as f64)) as usize);
+    let xruns = near.xruns.into_iter().chain(far_xruns).collect();
+    Ok((Recording { left, cycles: near.cycles, xruns }, there.faster_than(&here)))
 }
 
 struct Run {
     recording: Vec<f32>,
+    skew_ppm: Option<f64>,
     sender_start: usize,
     part: std::ops::Range<usize>,
     load: Load,

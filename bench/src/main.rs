@@ -15,7 +15,10 @@ mod process;
 mod reference;
 mod report;
 mod search;
+mod skew;
 mod systems;
+mod tape;
+mod timebase;
 mod weather;
 
 use std::process::ExitCode;
@@ -34,7 +37,10 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<()> {
-    jackd::adopt_private_server();
+    let cli = cli::Cli::parse();
+    if !cli.is_part_of_another() {
+        jackd::adopt_private_server();
+    }
     process::catch_interrupts()?;
-    cli::run(cli::Cli::parse())
+    cli::run(cli)
 }

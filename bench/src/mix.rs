@@ -67,7 +67,7 @@ pub fn run(options: &Options) -> Result<String> {
 fn mix(options: &Options, clients: usize, stream: &Arc<Stream>, logs: &std::path::Path) -> Result<(String, bool)> {
     let Ours { binary, server_args, .. } = &options.ours;
     let line = format!(
-        "{binary} server --listen {SERVER} --protocol udp --max-clients {clients} --output {} {server_args}",
+        "{binary} server --plain --listen {SERVER} --protocol udp --max-clients {clients} --output {} {server_args}",
         options.output
     );
     let argv: Vec<String> = line.split_whitespace().map(String::from).collect();
@@ -104,7 +104,7 @@ fn record_client(ours: &Ours, logs: &std::path::Path) -> Result<Arc<Stream>> {
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
     socket.set_read_timeout(Some(Duration::from_secs(5)))?;
     let line = format!(
-        "{} client {} --protocol udp --input tone:440 --codec opus --frame 10ms {}",
+        "{} client {} --plain --protocol udp --input tone:440 --codec opus --frame 10ms {}",
         ours.binary,
         socket.local_addr()?,
         ours.client_args

@@ -9,8 +9,20 @@ use anyhow::{Result, bail};
 use jack::{AudioIn, AudioOut, Client, Control, Port, PortFlags, ProcessHandler, ProcessScope};
 
 use crate::jackd::RATE;
+use crate::os;
 use crate::process::pause;
 use crate::reference::Reference;
+use crate::timebase::Cycle;
+
+/// What a probe has recorded.
+#[derive(Debug, PartialEq)]
+pub struct Recording {
+    /// Frame `n` was heard in the cycle in which frame `n` of the reference was played.
+    pub left: Vec<f32>,
+    pub cycles: Vec<Cycle>,
+    /// Frames at which the JACK server has overrun.
+    pub xruns: Vec<usize>,
+}
 
 /// A client that plays and records from its start on.
 pub struct Probe {
@@ -33,6 +45,7 @@ impl Probe {
                 client.register_port("in_2", AudioIn::default())?,
             ],
             left: vec![0.0; reference.left.len()],
+            cycles: Vec::with_capacity(reference.left.len() / PERIOD_MIN),
             reference,
             shared: shared.clone(),
         };
@@ -45,33 +58,34 @@ impl Probe {
         self.shared.position.load(Ordering::Relaxed)
     }
 
-    /// The positions at which the JACK server has overrun so far.
-    pub fn xruns(&self) -> Vec<usize> {
-        self.shared.xruns.lock().expect("no holder of this lock panics").clone()
-    }
-
-    /// Connects to the sender's inputs and the receiver's outputs as they appear, `check` in between.
-    pub fn connect(&self, sender: &str, receiver: &str, mut check: impl FnMut() -> Result<()>) -> Result<()> {
+    /// Connects to the sender's inputs and the receiver's outputs, or those of them that are given,
+    /// as they appear, `check` in between.
+    pub fn connect(
+        &self,
+        sender: Option<&str>,
+        receiver: Option<&str>,
+        mut check: impl FnMut() -> Result<()>,
+    ) -> Result<()> {
         let deadline = Instant::now() + Duration::from_secs(15);
         while Instant::now() < deadline {
-            let inputs = self.ports_of(sender, PortFlags::IS_INPUT);
-            let outputs = self.ports_of(receiver, PortFlags::IS_OUTPUT);
-            let connected =
-                self.join(&[OUT[0].into(), OUT[1].into()], &inputs) && self.join(&outputs, &IN.map(String::from));
-            if connected {
+            let hears = |sender| self.join(&OUT.map(String::from), &self.ports_of(sender, PortFlags::IS_INPUT));
+            let is_heard = |receiver| self.join(&self.ports_of(receiver, PortFlags::IS_OUTPUT), &IN.map(String::from));
+            if sender.is_none_or(hears) && receiver.is_none_or(is_heard) {
                 return Ok(());
             }
             check()?;
             pause(Duration::from_millis(5))?;
         }
-        bail!("no JACK ports of {sender} (inputs) or {receiver} (outputs) appeared in 15 s")
+        let missing = [sender.map(|name| format!("{name} (inputs)")), receiver.map(|name| format!("{name} (outputs)"))];
+        bail!("no JACK ports of {} appeared in 15 s", missing.into_iter().flatten().collect::<Vec<_>>().join(" or "))
     }
 
-    /// Stops and returns the recording: frame `n` was heard in the cycle in which frame `n` of the reference was played.
-    pub fn finish(self) -> Result<Vec<f32>> {
+    /// Stops.
+    pub fn finish(self) -> Result<Recording> {
         let (_, _, mut tape) = self.client.deactivate()?;
         tape.left.truncate(tape.shared.position.load(Ordering::Relaxed));
-        Ok(tape.left)
+        let xruns = tape.shared.xruns.lock().expect("no holder of this lock panics").clone();
+        Ok(Recording { left: tape.left, cycles: tape.cycles, xruns })
     }
 
     fn ports_of(&self, client: &str, flags: PortFlags) -> Vec<String> {
@@ -102,20 +116,23 @@ struct Tape {
     heard: [Port<AudioIn>; 2],
     reference: Arc<Reference>,
     left: Vec<f32>,
+    cycles: Vec<Cycle>,
     shared: Arc<Shared>,
 }
 
 impl ProcessHandler for Tape {
     fn process(&mut self, _: &Client, scope: &ProcessScope) -> Control {
+        let nanos = os::true_monotonic_nanos();
         let start = self.shared.position.load(Ordering::Relaxed);
         let end = start + scope.n_frames() as usize;
-        if end > self.left.len() {
+        if end > self.left.len() || self.cycles.len() == self.cycles.capacity() {
             self.out.iter_mut().for_each(|port| port.as_mut_slice(scope).fill(0.0));
             return Control::Continue;
         }
         self.out[0].as_mut_slice(scope).copy_from_slice(&self.reference.left[start..end]);
         self.out[1].as_mut_slice(scope).copy_from_slice(&self.reference.right[start..end]);
         self.left[start..end].copy_from_slice(self.heard[0].as_slice(scope));
+        self.cycles.push(Cycle { frame: start, nanos });
         self.shared.position.store(end, Ordering::Relaxed);
         Control::Continue
     }
@@ -136,6 +153,8 @@ pub fn frames(time: Duration) -> usize {
     (time.as_secs_f64() * f64::from(RATE)) as usize
 }
 
+/// No server here has a shorter period.
+const PERIOD_MIN: usize = 16;
 const NAME: &str = "probe";
 const OUT: [&str; 2] = ["probe:out_1", "probe:out_2"];
 const IN: [&str; 2] = ["probe:in_1", "probe:in_2"];

@@ -13,6 +13,11 @@ pub struct Reference {
 }
 
 impl Reference {
+    /// Nothing to be heard.
+    pub fn silent(frames: usize) -> Self {
+        Self { left: vec![0.0; frames], right: vec![0.0; frames] }
+    }
+
     pub fn new(frames: usize) -> Self {
         let left = noise(frames, 1);
         let own = noise(frames, 2);

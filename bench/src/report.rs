@@ -15,6 +15,8 @@ pub struct Row {
     pub link: String,
     /// Frames per period of the JACK server.
     pub period: u32,
+    /// By how much the receiver's card was faster, as measured, where it had one of its own.
+    pub skew_ppm: Option<f64>,
     pub seconds: f64,
     pub p50_ms: Option<f64>,
     pub p95_ms: Option<f64>,
@@ -66,6 +68,7 @@ impl Row {
             self.setting.clone(),
             self.link.clone(),
             self.period.to_string(),
+            self.skew_ppm.map_or("-".into(), |ppm| format!("{ppm:.1}")),
             format!("{:.0}", self.seconds),
             optional(self.p50_ms),
             optional(self.p95_ms),
@@ -165,11 +168,12 @@ fn csv(rows: &[Row]) -> String {
 }
 
 /// Name and width.
-const COLUMNS: [(&str, usize); 23] = [
+const COLUMNS: [(&str, usize); 24] = [
     ("system", 15),
     ("setting", 24),
     ("link", 8),
     ("period", 6),
+    ("skew ppm", 8),
     ("s", 4),
     ("p50 ms", 7),
     ("p95 ms", 7),

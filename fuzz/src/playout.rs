@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use arbitrary::Arbitrary;
 use audiostreamer_core::codec::{payload_frames, pcm};
-use audiostreamer_core::playout::{Config, UNITS_MAX, Unit};
+use audiostreamer_core::playout::{Config, Latency, Profile, UNITS_MAX, Unit};
 use audiostreamer_core::{Codec, Encoding, Format, Instant, MediaTime, Playout, duration_of};
 
 /// Units plausible and absurd, and blocks of any size at any time: every sample is written, finite
@@ -125,8 +125,13 @@ impl Bench {
     fn new(input: &Input<'_>) -> Self {
         let format = FORMATS[usize::from(input.format) % FORMATS.len()];
         let (rate, channels) = CARDS[usize::from(input.card) % CARDS.len()];
-        let latency = Duration::from_millis(input.latency_millis.into());
-        let playout = Playout::new(format, Config { latency, rate, channels, frames_max: FRAMES_MAX }).unwrap();
+        let latency = match input.latency_millis {
+            255 => Latency::Auto,
+            millis => Latency::Fixed(Duration::from_millis(millis.into())),
+        };
+        let profile = Profile::Talk;
+        let playout =
+            Playout::new(format, Config { latency, profile, rate, channels, frames_max: FRAMES_MAX }).unwrap();
         Self {
             playout,
             format,

@@ -51,7 +51,8 @@ pub fn receiver(bytes: &[u8]) {
                 let ssrc = if ours { SOURCE } else { SOURCE + 1 };
                 let sender = ntp.map(|ntp| SenderInfo { ntp: Ntp(ntp), timestamp: 0, packets: 0, bytes: 0 });
                 let mut packet = Vec::new();
-                Outgoing { ssrc, cname: "peer", sender, report: Some(Report::default()), bye }.write(&mut packet);
+                Outgoing { ssrc, cname: "peer", sender, report: Some(Report::default()), bye, ..Outgoing::default() }
+                    .write(&mut packet);
                 receiver.handle_rtcp(now, &packet);
             }
             Step::Wait { micros } => now += Duration::from_micros(micros.into()),

@@ -47,7 +47,8 @@ pub fn sender(bytes: &[u8]) {
                     delay_since,
                 };
                 let mut packet = Vec::new();
-                Outgoing { ssrc: 1, cname: "peer", sender: None, report: Some(report), bye }.write(&mut packet);
+                Outgoing { ssrc: 1, cname: "peer", report: Some(report), bye, ..Outgoing::default() }
+                    .write(&mut packet);
                 sender.handle_packet(now, &packet);
                 assert!(sender.poll_event().is_some());
             }

@@ -50,7 +50,7 @@ impl OurCompound<'_> {
             delay_since: delay,
         });
         let mut written = Vec::new();
-        Outgoing { ssrc, cname, sender, report, bye }.write(&mut written);
+        Outgoing { ssrc, cname, sender, report, bye, ..Outgoing::default() }.write(&mut written);
         let mut said = Vec::new();
         assert!(rtcp::parse(&written, |message| said.push(message)));
         let expected = [

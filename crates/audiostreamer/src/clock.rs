@@ -34,3 +34,8 @@ pub fn wall_epoch() -> Ntp {
 fn read_wall() -> SystemTime {
     SystemTime::now()
 }
+
+/// The wall clock in seconds since 1970, for what has to hold beyond one run of the program.
+pub fn unix_seconds() -> u64 {
+    read_wall().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
+}

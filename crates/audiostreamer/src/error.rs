@@ -1,11 +1,13 @@
 //! What a user is told when it can't go on: the thing, the cause, the way out.
 
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 
 use audiostreamer_core::Format;
 
 use crate::device;
+use crate::trust::{self, AuthError};
 
 /// Why a command ends before its time. Its text is what the user reads.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +26,12 @@ pub enum Error {
     /// The server is not there, and waiting was not wanted.
     #[error("{peer}: {why}; is the server running? Without --no-wait the client waits for it")]
     Network { peer: String, why: String },
+    /// One of the two sides does not let the other in. Waiting would not help.
+    #[error(transparent)]
+    Auth(#[from] AuthError),
+    /// This machine's key, or its lists of who is known.
+    #[error(transparent)]
+    Trust(#[from] trust::Error),
     /// No agreed payload type for what was asked to be sent.
     #[error("there is no payload type for {0}; use another --rate or --channels, or describe it with --sdp FILE")]
     NoPayloadType(Format),
@@ -36,14 +44,17 @@ pub enum Error {
     /// The demo's own files.
     #[error("{path}: {why}")]
     Demo { path: String, why: String },
+    /// The manual's pages.
+    #[error("can't write the manual into {path}: {}", plain(why))]
+    Manual { path: String, why: io::Error },
     /// Standard output is closed.
-    #[error("can't write to stdout: {0}")]
+    #[error("can't write to stdout: {}", plain(.0))]
     Stdout(io::Error),
     /// The system lets no signal handler be set.
-    #[error("can't handle signals: {0}")]
+    #[error("can't handle signals: {}", plain(.0))]
     Signals(io::Error),
     /// The system gives no more threads.
-    #[error("can't start a thread: {0}")]
+    #[error("can't start a thread: {}", plain(.0))]
     Thread(io::Error),
 }
 
@@ -54,7 +65,9 @@ impl Error {
             Error::Usage(_) | Error::NoPayloadType(_) => 2,
             Error::Device(error) => error.exit_code(),
             Error::Listen { .. } | Error::Network { .. } => 4,
-            Error::Sdp { .. } | Error::Demo { .. } | Error::Stdout(_) => 6,
+            Error::Auth(_) => 5,
+            Error::Trust(error) => error.exit_code(),
+            Error::Sdp { .. } | Error::Demo { .. } | Error::Manual { .. } | Error::Stdout(_) => 6,
             Error::Core(audiostreamer_core::Error::UnsupportedFormat(_)) => 2,
             Error::Core(_) | Error::Signals(_) | Error::Thread(_) => 1,
         }
@@ -62,7 +75,7 @@ impl Error {
 }
 
 /// An error as a person would say it, without the operating system's number.
-pub(crate) fn plain(error: &io::Error) -> String {
+pub(crate) fn plain(error: &impl fmt::Display) -> String {
     let text = error.to_string();
     let text = text.split(" (os error").next().unwrap_or_default();
     let mut letters = text.chars();
@@ -72,10 +85,15 @@ pub(crate) fn plain(error: &io::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::device::file_error::FileError;
 
     #[test]
     fn errors_read_plainly() {
         let refused = io::Error::from_raw_os_error(libc::ECONNREFUSED);
         assert_eq!(plain(&refused), "connection refused");
+        let full = || io::Error::from_raw_os_error(libc::ENOSPC);
+        assert_eq!(Error::Stdout(full()).to_string(), "can't write to stdout: no space left on device");
+        let write = FileError::Write { name: "out.wav".into(), cause: full() };
+        assert_eq!(write.to_string(), "can't write out.wav: no space left on device; the sound until then is kept");
     }
 }

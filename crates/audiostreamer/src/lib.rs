@@ -8,7 +8,8 @@
 //! - [`server`]: listens on UDP and TCP, mixes what arrives into one sink.
 //! - [`client`]: sends one source to one server, and waits for it where it is not there.
 //! - [`device`]: sources and sinks. Sound cards, files, pipes and tones look the same from inside.
-//! - [`link`]: packets to and from one peer.
+//! - [`link`]: packets to and from one peer, encrypted or plain.
+//! - [`trust`]: this machine's key, and whom it knows.
 //! - [`report`]: what both ends tell while they run, as data, and as text by `Display`.
 //! - [`sdp`]: session descriptions for and from other programs.
 //! - [`clock`], [`random`]: the only places that read a clock and draw random numbers.
@@ -21,29 +22,44 @@
 //!
 //! ```no_run
 //! use audiostreamer::device::{SinkFormat, SinkSpec, SourceSpec, Wanted};
-//! use audiostreamer::link::{DEFAULT_PORT, Transport};
+//! use audiostreamer::link::{Credentials, DEFAULT_PORT, Protocol, ServerKey};
 //! use audiostreamer::report::Report;
+//! use audiostreamer::trust::{Gate, Identity, State};
 //! use audiostreamer::{client, server};
 //! use audiostreamer_core::Codec;
-//! use std::time::Duration;
+//! use audiostreamer_core::playout::{Latency, Profile};
 //! use tokio::time::sleep;
 //!
 //! #[tokio::main(flavor = "current_thread")]
 //! async fn main() -> Result<(), audiostreamer::error::Error> {
+//!     let identity = Identity::load_or_make(&State::open()?)?; // here both ends are the same user
+//!     let key = identity.fingerprint();
 //!     let server = server::Config {
 //!         listen: ([127, 0, 0, 1], DEFAULT_PORT).into(),
 //!         udp: true,
 //!         tcp: false,
 //!         sink: SinkSpec::File { path: "tone.wav".into(), format: SinkFormat::default() },
 //!         wanted: Wanted::default(),
-//!         latency: Duration::from_millis(20),
+//!         latency: Latency::Auto,
+//!         profile: Profile::Talk,
 //!         clients_max: 4,
 //!         wire: server::WireFormat::Rtp(Box::default()),
+//!         encryption: Some(server::Encryption {
+//!             identity: identity.clone(),
+//!             gate: Gate { own: key, list: None, open: false },
+//!         }),
+//!         limits: server::Limits::default(),
 //!     };
 //!     let client = client::Config {
 //!         host: "127.0.0.1".into(),
 //!         port: DEFAULT_PORT,
-//!         transport: Transport::Udp,
+//!         protocol: Protocol::Auto,
+//!         credentials: Some(Credentials {
+//!             identity,
+//!             server: ServerKey::Exactly(key),
+//!             token: None,
+//!             code: Default::default(),
+//!         }),
 //!         source: SourceSpec::Tone(440.0),
 //!         wanted: Wanted::default(),
 //!         media: client::Media {
@@ -93,3 +109,4 @@ pub mod random;
 pub mod report;
 pub mod sdp;
 pub mod server;
+pub mod trust;

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use audiostreamer::cli::console::Console;
-use audiostreamer::cli::{Cli, Command, Verbosity, WireArgs};
+use audiostreamer::cli::{Cli, Command, Verbosity, WireArgs, manual};
 use audiostreamer::error::Error;
-use audiostreamer::{client, demo, device, server};
+use audiostreamer::{cli, client, demo, device, server};
 use clap::{CommandFactory, Parser};
 use clap_complete::Generator;
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -29,6 +29,9 @@ fn run(command: Command) -> Result<(), Error> {
     match command {
         Command::Server(args) => {
             let config = args.config()?;
+            if let Some(encryption) = &config.encryption {
+                cli::trust::welcome(encryption, config.listen)?;
+            }
             // The server's loop stands between the network and the card.
             let _ = device::priority::raise_for_audio();
             with_console(&args.verbosity, &args.wire, async |console, ended| {
@@ -37,11 +40,16 @@ fn run(command: Command) -> Result<(), Error> {
         }
         Command::Client(args) => {
             let config = args.config()?;
+            // Encrypted packets go out through the runtime.
+            let _ = device::priority::raise_for_audio();
             with_console(&args.verbosity, &args.wire, async |console, ended| {
                 client::run(config, console.report(), ended).await.map(drop)
             })
         }
         Command::Devices(args) => device::print_list(args.json).map_err(Error::Stdout),
+        Command::Invite(args) => args.run(),
+        Command::Pair(args) => args.run(),
+        Command::Identity(args) => args.run(),
         Command::Demo => runtime()?.block_on(async { demo::run(until_signal()?).await }),
         Command::Completions { shell } => {
             let mut command = Cli::command();
@@ -49,7 +57,10 @@ fn run(command: Command) -> Result<(), Error> {
             command.build();
             shell.try_generate(&command, &mut std::io::stdout()).map_err(Error::Stdout)
         }
-        Command::Man => clap_mangen::Man::new(Cli::command()).render(&mut std::io::stdout()).map_err(Error::Stdout),
+        Command::Man { output: None } => manual::print(std::io::stdout().lock()).map_err(Error::Stdout),
+        Command::Man { output: Some(directory) } => {
+            manual::write_to(&directory).map_err(|why| Error::Manual { path: directory.display().to_string(), why })
+        }
     }
 }
 
@@ -63,8 +74,8 @@ fn with_console(
     let runtime = runtime()?;
     let (console, result) = runtime.block_on(async {
         let ended = until_signal()?; // before the first word: who reads it may press Ctrl-C
-        if !wire.plain {
-            eprintln!("audiostreamer: the sound on this link is not encrypted (--plain says that you know)");
+        if wire.is_plain() {
+            eprintln!("audiostreamer: the sound on this link is not encrypted: everybody on the way can listen");
         }
         let console = Console::start(!verbosity.quiet);
         let result = run(&console, ended).await;

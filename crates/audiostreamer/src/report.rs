@@ -9,6 +9,7 @@ use audiostreamer_core::Format;
 
 use crate::device::{Gap, Shape};
 use crate::link::Transport;
+use crate::trust::Fingerprint;
 use crate::{client, server};
 
 /// One thing told.
@@ -43,13 +44,19 @@ pub enum Event {
     /// The client has no server yet, or no longer.
     Waiting { peer: String, why: String },
     /// Sound gets through, as far as can be known.
-    Streaming { peer: String, transport: Transport, format: String },
+    Streaming { peer: String, transport: Transport, encrypted: bool, format: String },
+    /// The server's key was seen for the first time, and is kept.
+    Met { peer: String, key: Fingerprint },
     /// The server has said that it ends.
     ServerEnded { peer: String },
     /// A server that was heard before says nothing any more.
     ServerSilent { peer: String, silent: Duration },
     /// A new stream has proved to be one, and plays.
-    ClientStarted { peer: SocketAddr, transport: Transport, format: Format },
+    ClientStarted { peer: SocketAddr, transport: Transport, encrypted: bool, format: Format },
+    /// Somebody has come with an invite, and is on the list from now on.
+    ClientInvited { peer: SocketAddr, name: String, key: Fingerprint },
+    /// Somebody is not let in, or no longer.
+    ClientRejected { peer: SocketAddr, why: String },
     /// A stream plays no longer.
     ClientEnded { peer: SocketAddr, why: &'static str },
     /// As many streams as may play do so already.
@@ -73,12 +80,23 @@ impl fmt::Display for Event {
                 f.write_str("no real-time priority (see `ulimit -r`); sound may stutter when the machine is busy")
             }
             Event::Waiting { peer, why } => write!(f, "waiting for {peer}: {why}"),
-            Event::Streaming { peer, transport, format } => write!(f, "streaming to {peer} over {transport}: {format}"),
+            Event::Streaming { peer, transport, encrypted, format } => {
+                write!(f, "streaming to {peer} over {transport}{}: {format}", secrecy(*encrypted))
+            }
+            Event::Met { peer, key } => {
+                write!(f, "{peer} is new here: its key {key} is kept, and another one will not be accepted")
+            }
             Event::ServerEnded { peer } => write!(f, "the server at {peer} has ended; waiting for it to come back"),
             Event::ServerSilent { peer, silent } => {
                 write!(f, "no answer from {peer} for {} s; still sending", silent.as_secs())
             }
-            Event::ClientStarted { peer, transport, format } => write!(f, "client {peer}: {format}, over {transport}"),
+            Event::ClientStarted { peer, transport, encrypted, format } => {
+                write!(f, "client {peer}: {format}, over {transport}{}", secrecy(*encrypted))
+            }
+            Event::ClientInvited { peer, name, key } => {
+                write!(f, "client {peer} came with the invite {name}; its key {key} is on the list from now on")
+            }
+            Event::ClientRejected { peer, why } => write!(f, "client {peer} is not let in: {why}"),
             Event::ClientEnded { peer, why } => write!(f, "client {peer} {why}"),
             Event::ClientRefused { peer, limit } => {
                 write!(f, "client {peer} is not played: {limit} play already (--max-clients)")
@@ -89,8 +107,12 @@ impl fmt::Display for Event {
     }
 }
 
+fn secrecy(encrypted: bool) -> &'static str {
+    if encrypted { ", encrypted" } else { "" }
+}
+
 fn sent(counted: &client::Counted, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let client::Counted { duration, stats, packets_dropped, frames_lost } = counted;
+    let client::Counted { duration, stats, packets_dropped, frames_lost, xruns } = counted;
     write!(f, "sent {:.1} s in {} packets", duration.as_secs_f64(), stats.packets_sent)?;
     write!(f, ", {} lost on the way", stats.packets_lost)?;
     if *packets_dropped > 0 {
@@ -99,22 +121,42 @@ fn sent(counted: &client::Counted, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     if *frames_lost > 0 {
         write!(f, ", {frames_lost} frames lost before they could be sent")?;
     }
-    Ok(())
+    card_lost(*xruns, f)
 }
 
 fn played(counted: &server::Counted, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let server::Counted { duration, clients, packets_received, packets_lost, packets_refused, concealed } = counted;
-    let plural = if *clients == 1 { "" } else { "s" };
-    write!(f, "played {:.1} s from {clients} client{plural}", duration.as_secs_f64())?;
+    let server::Counted { duration, clients, packets_received, packets_lost, packets_refused, .. } = counted;
+    write!(f, "played {:.1} s from {}", duration.as_secs_f64(), Count(*clients, "client"))?;
     write!(f, ", {packets_received} packets, {packets_lost} lost, {packets_refused} refused")?;
-    write!(f, ", {} concealed", Milliseconds(*concealed))
+    write!(f, ", {} concealed", Milliseconds(counted.concealed))?;
+    if counted.connections_refused > 0 {
+        write!(f, ", {} refused", Count(counted.connections_refused, "connection"))?;
+    }
+    card_lost(counted.xruns, f)
+}
+
+/// What most never see needs a word more than its name.
+fn card_lost(xruns: u64, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    match xruns {
+        0 => Ok(()),
+        _ => write!(f, ", {} of the sound card", Count(xruns, "xrun")),
+    }
 }
 
 impl fmt::Display for Shape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Shape { rate, channels, period } = self;
-        let plural = if *channels == 1 { "" } else { "s" };
-        write!(f, "{rate} Hz, {channels} channel{plural}, {period} frames")
+        write!(f, "{rate} Hz, {}, {period} frames", Count((*channels).into(), "channel"))
+    }
+}
+
+/// So many of something: `1 client`, `2 clients`.
+pub struct Count(pub u64, pub &'static str);
+
+impl fmt::Display for Count {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(count, what) = self;
+        write!(f, "{count} {what}{}", if *count == 1 { "" } else { "s" })
     }
 }
 
@@ -160,6 +202,16 @@ mod tests {
         assert_eq!(Meter(1.0).to_string(), "[##########]    0 dBFS");
         assert_eq!(Meter(0.25).to_string(), "[########..]  -12 dBFS");
         assert_eq!(Meter(0.0).to_string(), "[..........]   silent ");
+    }
+
+    #[test]
+    fn xruns_are_told_where_there_were_some() {
+        let sent = |xruns| Event::Sent(client::Counted { xruns, ..Default::default() }).to_string();
+        assert_eq!(sent(0), "sent 0.0 s in 0 packets, 0 lost on the way");
+        assert_eq!(sent(1), "sent 0.0 s in 0 packets, 0 lost on the way, 1 xrun of the sound card");
+        let played = |xruns| Event::Played(server::Counted { xruns, ..Default::default() }).to_string();
+        assert!(played(0).ends_with("concealed"), "{}", played(0));
+        assert!(played(3).ends_with(", 3 xruns of the sound card"), "{}", played(3));
     }
 
     #[test]

@@ -5,9 +5,9 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use audiostreamer_core::{CHANNELS_MAX, Codec, Encoding, Format, PayloadTypes};
-use sdp_types::{AddrType, Attribute, Connection, Media, NetType, Origin, Session, Time};
+use sdp_types::{AddrType, Attribute, Connection, Media, NetType, Origin, ParserError, Session, Time};
 
-use crate::error::Error;
+use crate::error::{Error, plain};
 use crate::link::Transport;
 
 /// Writes a description of one stream of `format`, as it will arrive at `host` and `port`.
@@ -21,15 +21,21 @@ pub fn write(
     let mut text = Vec::new();
     let session = describe(host, port, transport, payload_type, format);
     session.write(&mut text).map_err(|error| failed(path, error))?;
-    std::fs::write(path, text).map_err(|error| failed(path, error))
+    std::fs::write(path, text).map_err(|error| failed(path, plain(&error)))
 }
 
 /// Reads which payload type means what, beyond those that are agreed anyway.
 pub fn read(path: &Path) -> Result<PayloadTypes, Error> {
-    let text = std::fs::read(path).map_err(|error| failed(path, error))?;
-    let session = Session::parse(&text).map_err(|error| failed(path, format!("not a session description: {error}")))?;
+    let text = std::fs::read(path).map_err(|error| failed(path, plain(&error)))?;
+    let session = parse(&text).map_err(|error| failed(path, format!("not a session description: {error}")))?;
     payload_types(&session)
         .ok_or_else(|| failed(path, "describes no audio in opus, L16 or L24; those are what can be played"))
+}
+
+/// What ffmpeg prints where it is given no `-sdp_file` begins with a line that is no part of it.
+fn parse(text: &[u8]) -> Result<Session, ParserError> {
+    let text = text.strip_prefix(b"SDP:").map_or(text, <[u8]>::trim_ascii_start);
+    Session::parse(text)
 }
 
 fn failed(path: &Path, why: impl ToString) -> Error {
@@ -152,8 +158,10 @@ mod tests {
     fn a_description_by_ffmpeg_is_understood() {
         let text = "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=No Name\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\na=tool:libavformat\r\n\
             m=audio 5004 RTP/AVP 97\r\nb=AS:64\r\na=rtpmap:97 opus/48000/2\r\na=fmtp:97 sprop-stereo=1\r\n";
-        let types = payload_types(&Session::parse(text.as_bytes()).unwrap()).unwrap();
-        assert_eq!(types.format(97), Some(Format::OPUS));
+        for printed in [text.to_owned(), format!("SDP:\n{text}\n")] {
+            let types = payload_types(&parse(printed.as_bytes()).unwrap()).unwrap();
+            assert_eq!(types.format(97), Some(Format::OPUS));
+        }
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Sound cards as PulseAudio, JACK and ALSA present them, with servers that come and go.
 
-mod private_sound;
+mod harness;
 
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Mutex};
@@ -15,14 +16,17 @@ use audiostreamer::device::list::devices;
 use audiostreamer::device::running::Running;
 use audiostreamer::device::spec::DeviceSpec;
 use audiostreamer::device::supervisor::{start_sink, start_source};
-use audiostreamer::device::{Notice, Shape, Wanted};
-use private_sound::{Server, in_private_environment, wait_until};
+use audiostreamer::device::{Notice, Shape, Wanted, Xruns};
+use harness::jack::{self, Jack};
+use harness::private::{Sound, in_private_environment};
+use harness::pulse::Pulse;
+use harness::wait;
 
 #[test]
 fn pulse_moves_sound_at_its_pace_in_both_directions() {
     let name = "pulse_moves_sound_at_its_pace_in_both_directions";
-    in_private_environment(name, "pulseaudio", || {
-        let _server = Server::pulse();
+    in_private_environment(name, Sound::Pulse, |home| {
+        let _server = pulse(home);
         let speaker = Card::play("").unwrap();
         let microphone = Card::capture("monitor").unwrap();
         assert_eq!(speaker.opened().0, "Room");
@@ -36,13 +40,13 @@ fn pulse_moves_sound_at_its_pace_in_both_directions() {
 #[test]
 fn jack_moves_sound_at_its_pace_in_both_directions() {
     let name = "jack_moves_sound_at_its_pace_in_both_directions";
-    in_private_environment(name, "jackd", || {
-        let _server = Server::jack();
+    in_private_environment(name, Sound::Jack, |_| {
+        let _server = Jack::start();
         let speaker = Card::play("jack:").unwrap();
         let microphone = Card::capture("jack:audiostreamer-server").unwrap();
         let (name, shape) = speaker.opened();
         assert_eq!(name, "JACK as audiostreamer-server");
-        assert_eq!((shape.rate, shape.period), (48_000, 256));
+        assert_eq!((shape.rate, shape.period), (jack::RATE, jack::PERIOD));
         speaker.keeps_the_pace();
         microphone.keeps_the_pace();
         microphone.hears_what_is_played();
@@ -52,8 +56,8 @@ fn jack_moves_sound_at_its_pace_in_both_directions() {
 #[test]
 fn alsa_opens_a_name_that_no_list_has() {
     let name = "alsa_opens_a_name_that_no_list_has";
-    in_private_environment(name, "pulseaudio", || {
-        let _server = Server::pulse();
+    in_private_environment(name, Sound::Pulse, |home| {
+        let _server = pulse(home);
         let speaker = match Card::play("alsa:plug:pulse") {
             Err(CardError::NotFound { .. }) => {
                 return eprintln!("skipped: no ALSA plugin for Pulse");
@@ -71,45 +75,43 @@ fn alsa_opens_a_name_that_no_list_has() {
 #[test]
 fn a_pulse_server_that_crashes_is_reported_and_found_again() {
     let name = "a_pulse_server_that_crashes_is_reported_and_found_again";
-    in_private_environment(name, "pulseaudio", || {
-        survives_a_crash(Server::pulse, "pulse:room", "pulse:room.monitor");
+    in_private_environment(name, Sound::Pulse, |home| {
+        survives_a_crash(Server::Pulse(pulse(home)), "pulse:room", "pulse:room.monitor");
     });
 }
 
 #[test]
 fn a_jack_server_that_crashes_is_reported_and_found_again() {
     let name = "a_jack_server_that_crashes_is_reported_and_found_again";
-    in_private_environment(name, "jackd", || {
-        survives_a_crash(Server::jack, "jack:", "jack:");
+    in_private_environment(name, Sound::Jack, |_| {
+        survives_a_crash(Server::Jack(Jack::start()), "jack:", "jack:");
     });
 }
 
 #[test]
 fn alsa_survives_the_crash_of_the_server_behind_it() {
     let name = "alsa_survives_the_crash_of_the_server_behind_it";
-    in_private_environment(name, "pulseaudio", || {
-        let server = Server::pulse();
+    in_private_environment(name, Sound::Pulse, |home| {
+        let server = pulse(home);
         if let Err(CardError::NotFound { .. }) = Card::play("alsa:pulse") {
             return eprintln!("skipped: no ALSA plugin for Pulse");
         }
-        server.kill();
-        survives_a_crash(Server::pulse, "alsa:pulse", "alsa:pulse");
+        survives_a_crash(Server::Pulse(server), "alsa:pulse", "alsa:pulse");
     });
 }
 
-fn survives_a_crash(start: impl Fn() -> Server, output: &str, input: &str) {
-    let server = start();
+fn survives_a_crash(mut server: Server, output: &str, input: &str) {
     let cards = [Card::play(output).unwrap(), Card::capture(input).unwrap()];
     cards.iter().for_each(|card| drop(card.opened()));
 
-    server.kill();
+    server.crash();
     cards.iter().for_each(Card::is_lost);
     let before = cpu_time();
     thread::sleep(Duration::from_secs(1)); // there is nothing to wait for while nothing happens
     let used = cpu_time() - before;
     assert!(used < Duration::from_millis(200), "{used:?} in a second without a server");
 
-    let _server = start();
+    server.revive();
     cards.iter().for_each(|card| drop(card.opened()));
     cards.iter().for_each(Card::keeps_the_pace);
     drop(cards); // JACK keeps a server on its list that ends while it has clients
@@ -118,8 +120,8 @@ fn survives_a_crash(start: impl Fn() -> Server, output: &str, input: &str) {
 #[test]
 fn a_pulse_server_that_hangs_is_lost_until_it_goes_on() {
     let name = "a_pulse_server_that_hangs_is_lost_until_it_goes_on";
-    in_private_environment(name, "pulseaudio", || {
-        let server = Server::pulse();
+    in_private_environment(name, Sound::Pulse, |home| {
+        let server = pulse(home);
         let speaker = Card::play("").unwrap();
         speaker.opened();
         server.freeze();
@@ -133,8 +135,8 @@ fn a_pulse_server_that_hangs_is_lost_until_it_goes_on() {
 #[test]
 fn a_stopped_card_holds_on_to_nothing() {
     let name = "a_stopped_card_holds_on_to_nothing";
-    in_private_environment(name, "pulseaudio", || {
-        let _server = Server::pulse();
+    in_private_environment(name, Sound::Pulse, |home| {
+        let _server = pulse(home);
         for card in [Card::play("").unwrap(), Card::capture("").unwrap()] {
             card.opened();
             let Card { running, heard, .. } = card;
@@ -147,8 +149,8 @@ fn a_stopped_card_holds_on_to_nothing() {
 #[test]
 fn a_device_that_is_not_there_is_an_error_that_names_those_that_are() {
     let name = "a_device_that_is_not_there_is_an_error_that_names_those_that_are";
-    in_private_environment(name, "pulseaudio", || {
-        let _server = Server::pulse();
+    in_private_environment(name, Sound::Pulse, |home| {
+        let _server = pulse(home);
         let error = Card::play("Kitchen").err().unwrap();
         let text = error.to_string();
         assert!(text.contains("no output device \"Kitchen\""), "{text}");
@@ -160,7 +162,7 @@ fn a_device_that_is_not_there_is_an_error_that_names_those_that_are() {
 #[test]
 fn a_server_that_does_not_run_is_an_error_at_once() {
     let name = "a_server_that_does_not_run_is_an_error_at_once";
-    in_private_environment(name, "sh", || {
+    in_private_environment(name, Sound::None, |_| {
         let pulse = Card::capture("pulse:").err().unwrap();
         assert!(matches!(pulse, CardError::NoHost { host: Host::Pulse, .. }), "{pulse}");
         let jack = Card::capture("jack:").err().unwrap();
@@ -171,7 +173,7 @@ fn a_server_that_does_not_run_is_an_error_at_once() {
 #[test]
 fn a_device_faster_than_real_time_is_an_error_that_says_so() {
     let name = "a_device_faster_than_real_time_is_an_error_that_says_so";
-    in_private_environment(name, "sh", || {
+    in_private_environment(name, Sound::None, |_| {
         for error in [Card::play("alsa:null"), Card::capture("alsa:null")] {
             let text = error.err().unwrap().to_string();
             assert!(text.contains("alsa:null runs much faster than real time"), "{text}");
@@ -182,8 +184,8 @@ fn a_device_faster_than_real_time_is_an_error_that_says_so() {
 #[test]
 fn the_list_has_the_servers_devices_and_marks_the_defaults() {
     let name = "the_list_has_the_servers_devices_and_marks_the_defaults";
-    in_private_environment(name, "pulseaudio", || {
-        let _server = Server::pulse();
+    in_private_environment(name, Sound::Pulse, |home| {
+        let _server = pulse(home);
         let all = devices();
         let room = all.iter().find(|device| device.id == "pulse:room").unwrap();
         assert_eq!(room.name, "Room");
@@ -194,6 +196,33 @@ fn the_list_has_the_servers_devices_and_marks_the_defaults() {
         let indices = all.iter().map(|device| device.index);
         assert!(indices.eq(0..all.len()));
     });
+}
+
+/// A sound server that comes and goes.
+enum Server {
+    Pulse(Pulse),
+    Jack(Jack),
+}
+
+impl Server {
+    fn crash(&mut self) {
+        match self {
+            Self::Pulse(pulse) => pulse.crash(),
+            Self::Jack(jack) => jack.crash(),
+        }
+    }
+
+    fn revive(&mut self) {
+        match self {
+            Self::Pulse(pulse) => pulse.revive(),
+            Self::Jack(jack) => jack.revive(),
+        }
+    }
+}
+
+/// PulseAudio with one sink, that swallows what it plays.
+fn pulse(home: &Path) -> Pulse {
+    Pulse::start_in(home, &["room"])
 }
 
 /// A device that plays a constant or listens, and what has become of it.
@@ -223,7 +252,7 @@ impl Card {
             }) as _
         };
         let notify = move |notice| drop(notify.send(notice));
-        let running = start_sink(&meant(spec), Wanted::default(), Arc::default(), make, notify)?;
+        let running = start_sink(&meant(spec), Wanted::default(), Xruns::default(), make, notify)?;
         Ok(Self { running, heard, notices: Mutex::new(notices) })
     }
 
@@ -240,7 +269,7 @@ impl Card {
             }) as _
         };
         let notify = move |notice| drop(notify.send(notice));
-        let running = start_source(&meant(spec), Wanted::default(), Arc::default(), make, notify)?;
+        let running = start_source(&meant(spec), Wanted::default(), Xruns::default(), make, notify)?;
         Ok(Self { running, heard, notices: Mutex::new(notices) })
     }
 
@@ -268,17 +297,17 @@ impl Card {
     fn keeps_the_pace(&self) {
         let frames = || self.heard.frames.load(Ordering::Relaxed);
         let first = frames();
-        wait_until("sound moves", || frames() > first);
+        wait::until("sound that moves", || (frames() > first).then_some(()));
         let (begin, before) = (clock::now(), frames());
-        wait_until("half a second has passed by", || frames() >= before + 24_000);
+        wait::until("half a second of sound", || (frames() >= before + 24_000).then_some(()));
         let took = clock::now() - begin;
         assert!(took > Duration::from_millis(300), "half a second took {took:?}");
     }
 
     fn hears_what_is_played(&self) {
-        wait_until("the constant is heard", || {
+        wait::until("the constant", || {
             let bits = self.heard.level.load(Ordering::Relaxed) as u32;
-            (f32::from_bits(bits) - LEVEL).abs() < 0.001
+            ((f32::from_bits(bits) - LEVEL).abs() < 0.001).then_some(())
         });
     }
 }

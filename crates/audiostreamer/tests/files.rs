@@ -219,7 +219,7 @@ fn a_file_that_can_not_be_written_is_refused() {
         let started = file_sink::start(Path::new(path), format, Wanted::default(), make, |_| {});
         started.err().unwrap().to_string()
     };
-    assert!(message("/nowhere/out.wav").starts_with("can't create /nowhere/out.wav: No such"));
+    assert!(message("/nowhere/out.wav").starts_with("can't create /nowhere/out.wav: no such"));
     assert!(message("/").contains("irectory"));
     assert!(message("/dev/full").contains("--output - > /dev/full"));
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use harness::audio::Audio;
 use harness::compare::compare;
-use harness::exact;
+use harness::every;
 use harness::program::{Program, installed, other};
 use harness::server::{Input, Server};
 use harness::{port, signal, wait};
@@ -26,7 +26,7 @@ fn noise() -> Audio {
 
 /// Runs a sender to its end; what our server has played of it.
 fn played(options: &[&str], sender: impl FnOnce(u16) -> Program) -> Audio {
-    let server = Server::start(options);
+    let server = Server::start(&[&["--plain"], options].concat());
     let ended = sender(server.port).wait();
     ended.assert_code(0);
     server.play_out();
@@ -47,7 +47,7 @@ fn assert_noise_is_played(sender: impl FnOnce(u16, &str) -> Program) {
     let input = Input::wav(&noise, 16);
     let options = ["--output-format=wav:s16le,44100,2"];
     let recording = played(&options, |port| sender(port, input.path.to_str().expect("it is plain")));
-    exact::find(&noise, &recording).assert_whole();
+    every::find(&noise, &recording).assert_whole();
 }
 
 /// Panics unless a receiver hears the melody to its end, in one piece, from `START` on at the latest.
@@ -194,7 +194,7 @@ fn assert_gstreamer_receives(codec: &str, caps: &str, depay: &str) {
     ));
     port::wait_for_udp(port);
     let input = Input::wav(&melody(), 16);
-    input.stream_all_to(&format!("127.0.0.1:{port}"), &["--codec", codec]);
+    input.stream_all_to(&format!("127.0.0.1:{port}"), &["--plain", "--codec", codec]);
     assert_hears_melody(&receiver);
 }
 
@@ -229,6 +229,6 @@ fn gstreamer_receives_l16_over_tcp() {
     ));
     port::wait_for_tcp(port);
     let input = Input::wav(&melody(), 16);
-    input.stream_all_to(&format!("127.0.0.1:{port}"), &["--codec=l16", "--protocol=tcp"]);
+    input.stream_all_to(&format!("127.0.0.1:{port}"), &["--plain", "--codec=l16", "--protocol=tcp"]);
     assert_hears_melody(&receiver);
 }

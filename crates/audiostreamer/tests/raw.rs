@@ -5,11 +5,11 @@ mod harness;
 
 use harness::audio::Audio;
 use harness::compare::compare;
-use harness::exact;
 use harness::program::{Program, installed, other};
 use harness::pulse::{self, Pulse};
 use harness::python::{self, RATE, RAW};
 use harness::server::{Input, Server};
+use harness::{every, exact};
 use harness::{port, signal, wait};
 
 /// Around what is compared bit by bit, see [`Audio::in_silence`].
@@ -28,7 +28,7 @@ fn assert_server_plays(sound: &Audio, sender: impl FnOnce(u16) -> Program) {
     let ended = sender(server.port).wait();
     ended.assert_code(0);
     server.play_out(); // over UDP nothing says that it is over
-    exact::find(sound, &server.stop()).assert_whole();
+    every::find(sound, &server.stop()).assert_whole();
 }
 
 /// Streams from our client to what listens at the port; `received` gives the bytes so far.
@@ -212,6 +212,6 @@ fn the_pair_of_ours_speaks_raw_to_itself() {
         let server = Server::start(&["--raw=s24le,48000,2"]);
         input.stream_all_to(&server.address(), &["--raw=s24le,48000,2", "--protocol", protocol]);
         server.play_out();
-        exact::find(&noise, &server.stop()).assert_whole();
+        every::find(&noise, &server.stop()).assert_whole();
     }
 }

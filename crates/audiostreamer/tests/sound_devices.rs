@@ -97,6 +97,22 @@ fn jack_ports_are_heard() {
 }
 
 #[test]
+fn a_card_that_misses_its_time_is_told_by_both_sides() {
+    if !installed(&jack::PROGRAMS) {
+        return;
+    }
+    let jack = Jack::start();
+    let pair = Pair::start(&jack.environment(), &["--output=jack:"], &["--input=jack:"], &[]);
+    jack.stumble();
+    for program in [pair.client, pair.server] {
+        program.wait_for_line(" xrun");
+        let ended = program.interrupt();
+        ended.assert_code(0);
+        ended.assert_says("of the sound card");
+    }
+}
+
+#[test]
 fn devices_lists_what_is_there() {
     if !installed(&pulse::PROGRAMS) {
         return;

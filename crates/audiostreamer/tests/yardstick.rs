@@ -5,6 +5,7 @@ mod harness;
 
 use harness::audio::Audio;
 use harness::compare::compare;
+use harness::every;
 use harness::exact::{self, Fault};
 use harness::jack::{self, Jack};
 use harness::program::{installed, other};
@@ -54,6 +55,25 @@ fn a_sample_that_is_off_by_one_bit_is_not_a_match() {
     let mut changed = recording(std::slice::from_ref(&noise));
     changed.samples[9_600 + 5_000] += 2f32.powi(-23);
     assert_eq!(exact::find(&noise, &changed).faults, [Fault { at: 5_001, missing: 1, instead: 1 }]);
+}
+
+#[test]
+fn between_the_samples_every_part_is_found_and_none_too_many() {
+    let noise = signal::noise(4, 1.0, RATE, 2, 24);
+    // Half a frame beside its place, as after a resampler.
+    let mut beside = recording(std::slice::from_ref(&noise));
+    let samples = beside.samples.clone();
+    beside.samples.iter_mut().zip(&samples[2..]).for_each(|(sample, next)| *sample = (*sample + next) / 2.0);
+    every::find(&noise, &beside).assert_whole();
+
+    let missing = every::find(&noise, &recording(&[noise.part(0..9_600), noise.part(9_840..48_000)]));
+    assert_eq!(missing.faults, [every::Fault { at: 9_840, missing: 240, instead: 0 }]);
+    let repeated = every::find(&noise, &recording(&[noise.part(0..9_600), noise.part(9_360..48_000)]));
+    assert_eq!(repeated.faults, [every::Fault { at: 9_600, missing: 0, instead: 240 }]);
+    let silence = Audio::silence(0.01, RATE, 2);
+    let replaced = every::find(&noise, &recording(&[noise.part(0..9_600), silence, noise.part(10_080..48_000)]));
+    assert_eq!(replaced.faults, [every::Fault { at: 10_080, missing: 480, instead: 480 }]);
+    every::find(&noise, &recording(&[noise.part(0..47_040)])).assert_whole_until(47_000);
 }
 
 #[test]

@@ -6,6 +6,7 @@
 use std::cell::RefCell;
 use std::time::Duration;
 
+use audiostreamer_core::codec::Decoder;
 use audiostreamer_core::framing::{Deframer, frame};
 use audiostreamer_core::mixer::{Voice, VoiceHandle};
 use audiostreamer_core::packet::{Packet, Rtp};
@@ -151,6 +152,36 @@ fn playout(bencher: Bencher, format: Format) {
     assert_eq!(playout.take_stats().concealed_samples, 0);
 }
 
+/// A loss of one unit: blind, and with the next one already there.
+#[divan::bench(args = [false, true], sample_size = 1, sample_count = 1000)]
+fn loss_l16(bencher: Bencher, followed: bool) {
+    let source = Source::new(L16);
+    let following = followed.then_some(source.payloads[0].as_slice());
+    let decoder = RefCell::new(Decoder::new(L16).unwrap());
+    let mut samples = [0.0; FRAMES * CHANNELS];
+    let play = || {
+        for payload in &source.payloads[1..10] {
+            let mut samples = [0.0; FRAMES * CHANNELS];
+            decoder.borrow_mut().decode(Some(payload), &mut samples);
+            decoder.borrow_mut().remember(&samples);
+        }
+    };
+    bencher
+        .counter(ItemsCount::new(FRAMES))
+        .with_inputs(play)
+        .bench_local_values(|()| decoder.borrow_mut().conceal(&mut samples, following));
+}
+
+/// 2.5 ms more of a loss.
+#[divan::bench(sample_size = 1, sample_count = 16)]
+fn loss_l16_goes_on(bencher: Bencher) {
+    let mut decoder = Decoder::new(L16).unwrap();
+    decoder.remember(&noise(RATE as usize / 10));
+    let mut samples = [0.0; FRAMES / 2 * CHANNELS];
+    decoder.conceal(&mut samples, None);
+    bencher.counter(ItemsCount::new(FRAMES / 2)).bench_local(|| decoder.conceal(&mut samples, None));
+}
+
 #[divan::bench(args = [1, 8, 32], sample_size = 1, sample_count = 4000)]
 fn mixer_l16(bencher: Bencher, voices: usize) {
     mix(bencher, L16, voices);
@@ -184,8 +215,13 @@ fn mix(bencher: Bencher, format: Format, voices: usize) {
         .bench_local_values(|now| mixer.fill(now, Duration::ZERO, &mut block));
 }
 
-const CONFIG: playout::Config =
-    playout::Config { latency: Duration::from_millis(20), rate: RATE, channels: CHANNELS as u16, frames_max: PERIOD };
+const CONFIG: playout::Config = playout::Config {
+    latency: playout::Latency::Auto,
+    profile: playout::Profile::Live,
+    rate: RATE,
+    channels: CHANNELS as u16,
+    frames_max: PERIOD,
+};
 
 /// A stream of 5 ms units on a perfect network, period by period of the card.
 struct Source {

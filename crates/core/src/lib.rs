@@ -34,11 +34,11 @@
 //!
 //! ```
 //! use audiostreamer_core::packet::Packet;
+//! use audiostreamer_core::playout::{Latency, Profile};
 //! use audiostreamer_core::receiver::Output;
 //! use audiostreamer_core::rtcp::Ntp;
 //! use audiostreamer_core::{Format, Instant, Packetizer, PayloadTypes, Playout, Receiver, Sender};
 //! use audiostreamer_core::{packetizer, playout, sender};
-//! use std::time::Duration;
 //!
 //! let (rate, channels, format) = (48_000, 2, Format::l16(48_000, 2));
 //! let types = PayloadTypes::default();
@@ -75,8 +75,8 @@
 //!     while let Some(output) = receiver.poll_output() {
 //!         match output {
 //!             Output::Start(format) => {
-//!                 let latency = Duration::from_millis(20);
-//!                 let config = playout::Config { latency, rate, channels, frames_max: 240 };
+//!                 let (latency, profile) = (Latency::Auto, Profile::Live);
+//!                 let config = playout::Config { latency, profile, rate, channels, frames_max: 240 };
 //!                 playout = Some(Playout::new(format, config)?);
 //!             }
 //!             Output::Unit(unit) => playout.as_mut().expect("a start comes first").insert(unit),
@@ -109,6 +109,7 @@
 //! one speed. Playout keeps a fixed delay and moves its timeline when the clocks have drifted
 //! apart; it does not follow them.
 
+mod budget;
 mod channels;
 pub mod codec;
 mod error;
@@ -126,6 +127,7 @@ pub mod rtcp;
 pub mod sender;
 mod time;
 
+pub use budget::Budget;
 pub use channels::map_channels;
 pub use error::Error;
 pub use format::{CHANNELS_MAX, Codec, Encoding, Format, RATES};

@@ -29,7 +29,7 @@ pub struct Frame<'a> {
     pub time: MediaTime,
     /// Its length at the format's rate.
     pub frames: usize,
-    /// When its first sample was heard by the card.
+    /// When the sound of its first sample, as it comes out of the decoder, was heard by the card.
     pub captured: Instant,
     /// Its code.
     pub payload: &'a [u8],
@@ -48,6 +48,8 @@ pub struct Packetizer {
     waiting: Vec<f32>,
     /// When the last captured sample ended.
     captured_until: Instant,
+    /// By how much rate conversion and the codec's look-ahead delay the sound.
+    held: Duration,
     next: MediaTime,
     block: Vec<f32>,
     payload: Vec<u8>,
@@ -70,9 +72,12 @@ impl Packetizer {
         };
         let resampler =
             (rate != format.rate).then(|| Resampler::new(rate, format.rate, coded.into(), frames)).transpose()?;
+        let mut encoder = Encoder::new(format, coded, opus)?;
+        let resampling = resampler.as_ref().map_or(0, Resampler::delay_frames) as u64;
         Ok(Self {
             config,
-            encoder: Encoder::new(format, coded, opus)?,
+            held: duration_of(resampling + u64::from(encoder.lookahead_frames()), format.rate),
+            encoder,
             resampler,
             channels: coded.into(),
             waiting: Vec::new(),
@@ -105,7 +110,7 @@ impl Packetizer {
     /// the resampler, the codec's look-ahead and the last frame.
     pub fn finish(&mut self) {
         let rate = self.config.rate;
-        let held = frames_in(self.delay(), rate) as usize;
+        let held = frames_in(self.held, rate) as usize;
         let frame = self.frames_needed();
         let frames = self.waiting.len() / self.channels + held;
         // What a resampled frame takes varies by a few: one more makes sure.
@@ -124,7 +129,7 @@ impl Packetizer {
         if self.waiting.len() < samples {
             return Ok(None);
         }
-        let captured = self.captured_until - self.waiting_duration();
+        let captured = self.captured_until - self.waiting_duration() - self.held;
         let time = self.next;
         self.next = self.next + frames as i64;
         let coded = match &mut self.resampler {
@@ -144,12 +149,6 @@ impl Packetizer {
     /// The loudest sample since the last call, full scale 1.0.
     pub fn take_peak(&mut self) -> f32 {
         std::mem::take(&mut self.peak)
-    }
-
-    /// The time that rate conversion and the codec's look-ahead add.
-    pub fn delay(&mut self) -> Duration {
-        let resampling = self.resampler.as_ref().map_or(0, Resampler::delay_frames) as u64;
-        duration_of(resampling + u64::from(self.encoder.lookahead_frames()), self.config.format.rate)
     }
 
     /// Captured frames that make up the next coded one.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::codec::payload_frames;
 use crate::packet::{Extender, Rtp};
 use crate::playout::Unit;
-use crate::rtcp::{self, Message, Outgoing, Report};
+use crate::rtcp::{self, Message, Ntp, Outgoing, Report};
 use crate::{Format, Instant, MediaTime, PayloadTypes, duration_of};
 
 /// Receiver reports go out this often, the first as soon as a stream is known; see the sender's.
@@ -46,6 +46,11 @@ pub struct Stats {
     pub packets_refused: u64,
     /// Interarrival jitter (RFC 3550 section 6.4.1).
     pub jitter: Duration,
+    /// From our report to the answer, less the time that the source held it; `None` until then.
+    pub round_trip_time: Option<Duration>,
+    /// From the capture of a packet's last sample to its sending, codec included, as the source's
+    /// reports tell; `None` until one does.
+    pub capture_delay: Option<Duration>,
 }
 
 /// Reads one source's RTP packets in whatever order they arrive and reports on them.
@@ -132,6 +137,13 @@ impl Receiver {
             Message::Sender { ssrc, info } if ssrc == source => {
                 self.last_sender_report = Some((info.ntp.middle(), now));
                 self.last_heard = now;
+                if let Some(run) = &mut self.run {
+                    run.measure_capture(info.timestamp);
+                }
+            }
+            Message::Echo { from, echo } if from == source && echo.ssrc == self.ssrc => {
+                let trip = clock(now).trip(echo.reference, echo.delay_since);
+                self.stats.round_trip_time = trip.or(self.stats.round_trip_time);
             }
             Message::Bye { ssrc } if ssrc == source => {
                 self.outputs.push_back(Output::End);
@@ -152,7 +164,8 @@ impl Receiver {
             return false;
         }
         let report = self.report(now);
-        Outgoing { ssrc: self.ssrc, cname: &self.cname, sender: None, report, bye: self.bye_due }.write(packet);
+        let (ssrc, cname, bye) = (self.ssrc, &self.cname, self.bye_due);
+        Outgoing { ssrc, cname, report, reference: Some(clock(now)), bye, ..Outgoing::default() }.write(packet);
         self.bye_due = false;
         self.next_report = Some(now + REPORT_INTERVAL);
         true
@@ -186,6 +199,7 @@ impl Receiver {
         if let Some(run) = &self.run {
             stats.packets_lost += run.lost();
             stats.jitter = duration_of(run.jitter as u64, run.format.rate);
+            stats.capture_delay = run.capture_delay();
         }
         stats
     }
@@ -216,7 +230,7 @@ impl Receiver {
     fn report(&mut self, now: Instant) -> Option<Report> {
         let run = self.run.as_mut()?;
         let (last_sender_report, delay_since) = match self.last_sender_report {
-            Some((middle, arrived)) => (middle, ((now - arrived).as_nanos() * 65_536 / 1_000_000_000) as u32),
+            Some((middle, arrived)) => (middle, rtcp::fraction(now - arrived)),
             None => (0, 0),
         };
         Some(Report {
@@ -229,6 +243,11 @@ impl Receiver {
             delay_since,
         })
     }
+}
+
+/// Our clock, as we say it to the source.
+fn clock(now: Instant) -> Ntp {
+    Ntp(0).plus_nanos(now.as_nanos())
 }
 
 /// Payload buffers kept for reuse: what one stream has on its way at 5 ms a packet in 0.3 s.
@@ -257,7 +276,18 @@ struct Run {
     transit: Option<f64>,
     /// In frames.
     jitter: f64,
+    /// Where the newest packet ends.
+    end: i64,
+    /// By the last sender reports: frames from there to what was being captured.
+    captures: VecDeque<i64>,
 }
+
+/// So many sender reports tell the capture delay. Blocks of the capturing card and packets beat:
+/// the shortest counts, as does the packet that came fastest.
+const CAPTURES: usize = 8;
+
+/// Longer than this between capture and sending, in seconds, is another clock and no delay.
+const CAPTURE_MAX: i64 = 2;
 
 impl Run {
     fn new(first: &Arrival) -> Self {
@@ -272,6 +302,8 @@ impl Run {
             reported: (0, 0),
             transit: None,
             jitter: 0.0,
+            end: i64::MIN,
+            captures: VecDeque::new(),
         }
     }
 
@@ -298,6 +330,7 @@ impl Run {
         self.last_arrival = arrival.now;
         self.received += 1;
         self.measure_jitter(arrival.now, timestamp);
+        self.end = self.end.max(timestamp + i64::from(arrival.frames));
         let mut bytes = spare.pop().unwrap_or_default();
         bytes.clear();
         bytes.extend(payload);
@@ -310,6 +343,21 @@ impl Run {
         if let Some(last) = self.transit.replace(transit) {
             self.jitter += ((transit - last).abs() - self.jitter) / 16.0;
         }
+    }
+
+    /// A report says what is being captured, and was sent right behind a packet.
+    fn measure_capture(&mut self, timestamp: u32) {
+        let frames = self.timestamp.extend_u32(timestamp) - self.end;
+        if (0..CAPTURE_MAX * i64::from(self.format.rate)).contains(&frames) {
+            self.captures.push_back(frames);
+        }
+        if self.captures.len() > CAPTURES {
+            self.captures.pop_front();
+        }
+    }
+
+    fn capture_delay(&self) -> Option<Duration> {
+        self.captures.iter().min().map(|&frames| duration_of(frames as u64, self.format.rate))
     }
 
     fn expected(&self) -> u64 {
@@ -474,10 +522,10 @@ mod tests {
         let mut receiver = receiver();
         (0..4).for_each(|n| drop(handle(&mut receiver, n)));
         let mut bytes = Vec::new();
-        Outgoing { ssrc: 8, cname: "other", sender: None, report: None, bye: true }.write(&mut bytes);
+        Outgoing { ssrc: 8, cname: "other", bye: true, ..Outgoing::default() }.write(&mut bytes);
         receiver.handle_rtcp(at(20), &bytes);
         assert!(outputs(&mut receiver).is_empty(), "somebody else's");
-        Outgoing { ssrc: 7, cname: "ours", sender: None, report: None, bye: true }.write(&mut bytes);
+        Outgoing { ssrc: 7, cname: "ours", bye: true, ..Outgoing::default() }.write(&mut bytes);
         receiver.handle_rtcp(at(20), &bytes);
         assert_eq!(outputs(&mut receiver), [Output::End]);
     }
@@ -487,7 +535,7 @@ mod tests {
         let mut receiver = receiver();
         [0, 1, 2, 5].into_iter().for_each(|n| drop(handle(&mut receiver, n)));
         let mut bytes = Vec::new();
-        Outgoing { ssrc: 7, cname: "ours", sender: None, report: None, bye: true }.write(&mut bytes);
+        Outgoing { ssrc: 7, cname: "ours", bye: true, ..Outgoing::default() }.write(&mut bytes);
         receiver.handle_rtcp(at(30), &bytes);
         assert_eq!(receiver.stats().packets_lost, 2);
     }

@@ -1,9 +1,13 @@
 //! RTCP (RFC 3550 section 6): sender and receiver reports, BYE, always as a compound packet that
 //! begins with a report and names its source.
 
+use std::time::Duration;
+
 use rtcp_types::prelude::*;
 use rtcp_types::{
-    Bye, Compound, ReceiverReport, ReportBlock, ReportBlockBuilder, Sdes, SdesChunk, SdesItem, SenderReport,
+    Bye, Compound, DelaySinceLastReceiverReport, DelaySinceLastReceiverReportBlock,
+    DelaySinceLastReceiverReportBlockBuilder, ReceiverReferenceTime, ReceiverReport, ReportBlock, ReportBlockBuilder,
+    Sdes, SdesChunk, SdesItem, SenderReport, Xr,
 };
 
 /// A 64 bit NTP timestamp: seconds since 1900 and their fraction, 32 bits each.
@@ -16,11 +20,24 @@ impl Ntp {
         (self.0 >> 16) as u32
     }
 
+    /// What lies between `reference`, the middle bits of a time that we sent, and now, when its
+    /// echo came, less the `delay_since` that the other end held it (RFC 3550 section 6.4.1). `None`
+    /// where that makes no sense: a forged or stale echo may say anything.
+    pub fn trip(self, reference: u32, delay_since: u32) -> Option<Duration> {
+        let trip = self.middle().wrapping_sub(reference).wrapping_sub(delay_since);
+        (trip < 60 << 16).then(|| Duration::from_nanos((u64::from(trip) * 1_000_000_000) >> 16))
+    }
+
     /// The time `nanos` nanoseconds later.
     pub fn plus_nanos(self, nanos: u64) -> Ntp {
         let fraction = (u128::from(nanos) << 32) / 1_000_000_000;
         Ntp(self.0.wrapping_add(fraction as u64))
     }
+}
+
+/// A span in 1/65536 s.
+pub(crate) fn fraction(span: Duration) -> u32 {
+    (span.as_nanos() * 65_536 / 1_000_000_000) as u32
 }
 
 /// What a sender says of itself (RFC 3550 section 6.4.1).
@@ -55,6 +72,17 @@ pub struct Report {
     pub delay_since: u32,
 }
 
+/// The answer to a receiver's clock (RFC 3611 section 4.5), by which it knows the round trip.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Echo {
+    /// Whose clock it was.
+    pub ssrc: u32,
+    /// The middle bits of what it said.
+    pub reference: u32,
+    /// Time since that arrived, in 1/65536 s.
+    pub delay_since: u32,
+}
+
 /// One thing that a compound packet said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the variants say what their fields are")]
@@ -63,6 +91,10 @@ pub enum Message {
     Sender { ssrc: u32, info: SenderInfo },
     /// `from` says how it receives one source.
     Report { from: u32, report: Report },
+    /// It was `ntp` at `from`, a receiver, when it sent this (RFC 3611 section 4.4).
+    Reference { from: u32, ntp: Ntp },
+    /// `from`, a sender, answers that.
+    Echo { from: u32, echo: Echo },
     /// `ssrc` ends.
     Bye { ssrc: u32 },
 }
@@ -82,11 +114,31 @@ pub fn parse(bytes: &[u8], mut handle: impl FnMut(Message)) -> bool {
             rtcp_types::Packet::Rr(receiver) => {
                 receiver.report_blocks().for_each(|block| handle(report(receiver.ssrc(), &block)));
             }
+            rtcp_types::Packet::Xr(extended) => extended_report(extended, &mut handle),
             rtcp_types::Packet::Bye(bye) => bye.ssrcs().for_each(|ssrc| handle(Message::Bye { ssrc })),
             _ => {}
         }
     }
     true
+}
+
+fn extended_report(packet: &Xr, handle: &mut impl FnMut(Message)) {
+    let from = packet.sender_ssrc();
+    for block in packet.block_iter() {
+        if let Ok(reference) = block.parse_into::<ReceiverReferenceTime>() {
+            handle(Message::Reference { from, ntp: Ntp(reference.ntp_timestamp()) });
+        } else if let Ok(delays) = block.parse_into::<DelaySinceLastReceiverReport>() {
+            delays.block_iter().for_each(|block| handle(Message::Echo { from, echo: echo(&block) }));
+        }
+    }
+}
+
+fn echo(block: &DelaySinceLastReceiverReportBlock) -> Echo {
+    Echo {
+        ssrc: block.ssrc(),
+        reference: block.last_receiver_report(),
+        delay_since: block.delay_since_last_receiver_report_timestamp(),
+    }
 }
 
 fn sender_info(sender: &SenderReport) -> SenderInfo {
@@ -112,7 +164,7 @@ fn report(from: u32, block: &ReportBlock) -> Message {
 }
 
 /// What to say in one compound packet.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Outgoing<'a> {
     /// Who speaks.
     pub ssrc: u32,
@@ -122,6 +174,10 @@ pub struct Outgoing<'a> {
     pub sender: Option<SenderInfo>,
     /// How we receive, if we do.
     pub report: Option<Report>,
+    /// Our clock, to be answered.
+    pub reference: Option<Ntp>,
+    /// The answer to the other end's.
+    pub echo: Option<Echo>,
     /// Whether this is the last that is heard of us.
     pub bye: bool,
 }
@@ -136,6 +192,9 @@ impl Outgoing<'_> {
             None => compound.add_packet(self.receiver_report()),
         };
         compound = compound.add_packet(Sdes::builder().add_chunk(chunk));
+        if let Some(extended) = self.extended_report() {
+            compound = compound.add_packet(extended);
+        }
         if self.bye {
             compound = compound.add_packet(Bye::builder().add_source(self.ssrc));
         }
@@ -156,6 +215,19 @@ impl Outgoing<'_> {
         }
     }
 
+    fn extended_report(&self) -> Option<rtcp_types::XrBuilder> {
+        let empty = Xr::builder().sender_ssrc(self.ssrc);
+        let with_reference = match self.reference {
+            Some(ntp) => empty.add_block(ReceiverReferenceTime::builder().ntp_timestamp(ntp.0)),
+            None => empty,
+        };
+        let whole = match self.echo {
+            Some(echo) => with_reference.add_block(DelaySinceLastReceiverReport::builder().add_block(echo_block(echo))),
+            None => with_reference,
+        };
+        (self.reference.is_some() || self.echo.is_some()).then_some(whole)
+    }
+
     fn receiver_report(&self) -> rtcp_types::ReceiverReportBuilder {
         let builder = ReceiverReport::builder(self.ssrc);
         match self.report {
@@ -163,6 +235,13 @@ impl Outgoing<'_> {
             None => builder,
         }
     }
+}
+
+fn echo_block(echo: Echo) -> DelaySinceLastReceiverReportBlockBuilder {
+    DelaySinceLastReceiverReportBlock::builder()
+        .ssrc(echo.ssrc)
+        .last_receiver_report(echo.reference)
+        .delay_since_last_receiver_report_timestamp(echo.delay_since)
 }
 
 /// As much of a name as its length, one byte, can say (RFC 3550 section 6.5).
@@ -202,17 +281,32 @@ mod tests {
             last_sender_report: 5,
             delay_since: 6,
         };
-        let outgoing = Outgoing { ssrc: 7, cname: "a@b", sender: Some(info), report: Some(report), bye: true };
+        let echo = Echo { ssrc: 3, reference: 4, delay_since: 5 };
+        let reference = Ntp(77);
+        let outgoing = Outgoing {
+            ssrc: 7,
+            cname: "a@b",
+            sender: Some(info),
+            report: Some(report),
+            reference: Some(reference),
+            echo: Some(echo),
+            bye: true,
+        };
         let mut bytes = Vec::new();
         outgoing.write(&mut bytes);
-        let expected =
-            [Message::Sender { ssrc: 7, info }, Message::Report { from: 7, report }, Message::Bye { ssrc: 7 }];
+        let expected = [
+            Message::Sender { ssrc: 7, info },
+            Message::Report { from: 7, report },
+            Message::Reference { from: 7, ntp: reference },
+            Message::Echo { from: 7, echo },
+            Message::Bye { ssrc: 7 },
+        ];
         assert_eq!(messages(&bytes).unwrap(), expected);
     }
 
     #[test]
     fn an_empty_receiver_report_says_nothing_but_is_valid() {
-        let outgoing = Outgoing { ssrc: 7, cname: "a@b", sender: None, report: None, bye: false };
+        let outgoing = Outgoing { ssrc: 7, cname: "a@b", ..Outgoing::default() };
         let mut bytes = Vec::new();
         outgoing.write(&mut bytes);
         assert_eq!(messages(&bytes), Some(vec![]));
@@ -221,7 +315,7 @@ mod tests {
     #[test]
     fn a_name_longer_than_rtcp_can_say_is_cut() {
         let cname = "ö".repeat(200);
-        let outgoing = Outgoing { ssrc: 7, cname: &cname, sender: None, report: None, bye: true };
+        let outgoing = Outgoing { ssrc: 7, cname: &cname, bye: true, ..Outgoing::default() };
         let mut bytes = Vec::new();
         outgoing.write(&mut bytes);
         assert_eq!(messages(&bytes), Some(vec![Message::Bye { ssrc: 7 }]));
@@ -229,7 +323,8 @@ mod tests {
 
     #[test]
     fn a_cut_off_packet_says_nothing_at_all() {
-        let outgoing = Outgoing { ssrc: 7, cname: "name", sender: None, report: Some(Report::default()), bye: true };
+        let outgoing =
+            Outgoing { ssrc: 7, cname: "name", report: Some(Report::default()), bye: true, ..Outgoing::default() };
         let mut bytes = Vec::new();
         outgoing.write(&mut bytes);
         let whole = bytes.len();

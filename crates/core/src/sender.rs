@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::packet::Rtp;
 use crate::packetizer::Frame;
-use crate::rtcp::{self, Message, Ntp, Outgoing, Report, SenderInfo};
+use crate::rtcp::{self, Echo, Message, Ntp, Outgoing, Report, SenderInfo};
 use crate::{Instant, frames_in};
 
 /// Sender reports go out this often, the first at once. RFC 3550 asks for 5 s on average but
@@ -79,6 +79,8 @@ pub struct Sender {
     /// The last frame's timestamp and the moment that its first sample was captured.
     position: Option<(u32, Instant)>,
     next_report: Option<Instant>,
+    /// The receiver's clock: whose it is, what it said, and when that arrived.
+    reference: Option<(u32, u32, Instant)>,
     report_due: bool,
     bye_due: bool,
     event: Option<Event>,
@@ -95,6 +97,7 @@ impl Sender {
             spare: Vec::new(),
             position: None,
             next_report: None,
+            reference: None,
             report_due: false,
             bye_due: false,
             event: None,
@@ -131,6 +134,7 @@ impl Sender {
         let ssrc = self.config.ssrc;
         rtcp::parse(bytes, |message| match message {
             Message::Report { report, .. } if report.ssrc == ssrc => self.handle_report(now, report),
+            Message::Reference { from, ntp } => self.reference = Some((from, ntp.middle(), now)),
             Message::Bye { .. } => self.event = Some(Event::Ended),
             _ => {}
         });
@@ -173,7 +177,12 @@ impl Sender {
             bytes: self.stats.bytes_sent as u32,
         });
         let Config { ssrc, ref cname, .. } = self.config;
-        Outgoing { ssrc, cname, sender, report: None, bye: self.bye_due }.write(packet);
+        let echo = self.reference.map(|(ssrc, reference, arrived)| Echo {
+            ssrc,
+            reference,
+            delay_since: rtcp::fraction(now - arrived),
+        });
+        Outgoing { ssrc, cname, sender, echo, bye: self.bye_due, ..Outgoing::default() }.write(packet);
         self.next_report = Some(now + REPORT_INTERVAL);
         self.report_due = false;
         self.bye_due = false;
@@ -185,12 +194,8 @@ impl Sender {
         self.stats.fraction_lost = f64::from(report.fraction_lost) / 256.0;
         self.stats.jitter = crate::duration_of(report.jitter.into(), self.config.rate);
         if report.last_sender_report != 0 {
-            // RFC 3550 section 6.4.1: A - LSR - DLSR, in 1/65536 s.
-            let trip = self.wall(now).middle().wrapping_sub(report.last_sender_report).wrapping_sub(report.delay_since);
-            // A forged or stale report may give anything; a minute is no round trip.
-            if trip < 60 << 16 {
-                self.stats.round_trip_time = Some(Duration::from_nanos((u64::from(trip) * 1_000_000_000) >> 16));
-            }
+            let trip = self.wall(now).trip(report.last_sender_report, report.delay_since);
+            self.stats.round_trip_time = trip.or(self.stats.round_trip_time);
         }
     }
 
@@ -276,7 +281,7 @@ mod tests {
             ..Report::default()
         };
         let mut packet = Vec::new();
-        Outgoing { ssrc: 1, cname: "r", sender: None, report: Some(report), bye: false }.write(&mut packet);
+        Outgoing { ssrc: 1, cname: "r", report: Some(report), ..Outgoing::default() }.write(&mut packet);
         sender.handle_packet(at(540), &packet);
         assert_eq!(sender.poll_event(), Some(Event::Heard));
         let trip = sender.stats().round_trip_time.unwrap();

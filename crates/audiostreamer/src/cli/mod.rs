@@ -3,18 +3,23 @@
 #![expect(missing_docs, reason = "a doc comment here is help text: what needs no help has none")]
 
 pub mod console;
+pub mod limits;
+pub mod manual;
+pub mod trust;
 pub mod values;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use audiostreamer_core::codec::opus;
+use audiostreamer_core::playout::{Latency, Profile};
 use audiostreamer_core::{Codec, Encoding, Format, PayloadTypes};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::device::{PcmFormat, SinkFormat, SinkSpec, SourceSpec, Wanted};
 use crate::error::Error;
-use crate::link::{DEFAULT_PORT, Transport};
+use crate::link::{Credentials, DEFAULT_PORT, PairingCode, Protocol, ServerKey, Transport};
+use crate::trust::{AccessList, Code, Gate, Identity, Invite, KnownHosts, State};
 use crate::{client, sdp, server};
 
 /// A live audio link: a client captures a microphone (or a file, a pipe, a tone), a server plays
@@ -31,7 +36,8 @@ Begin with:  audiostreamer demo
 Then:        audiostreamer server             on the machine with the speakers
              audiostreamer client HOST        on the machine with the microphone
 
-Exit codes: 0 also on Ctrl-C, 1 internal, 2 usage, 3 sound device, 4 network, 6 file or pipe.";
+Exit codes: 0 also on Ctrl-C, 1 internal, 2 usage, 3 sound device, 4 network,
+5 authentication, 6 file or pipe.";
 
 /// What to do.
 #[derive(Debug, Subcommand)]
@@ -42,14 +48,25 @@ pub enum Command {
     Client(Box<ClientArgs>),
     /// List the sound devices
     Devices(DevicesArgs),
+    /// Let somebody in: print an invite for `audiostreamer client`
+    Invite(trust::InviteArgs),
+    /// Let somebody in who types a short code: print one for `audiostreamer client HOST --code`
+    Pair(trust::PairArgs),
+    /// Show the fingerprint of this machine's key
+    Identity(trust::IdentityArgs),
     /// Send a built-in signal through a real server and client on this machine and measure it
     Demo,
     /// Print a completion script for a shell
     #[command(hide = true)]
     Completions { shell: clap_complete::Shell },
-    /// Print the manual page
+    /// Print the manual, or write its pages into files
     #[command(hide = true)]
-    Man,
+    Man {
+        /// Where to write audiostreamer.1, audiostreamer-server.1 and so on; on stdout, as one
+        /// document, when not given
+        #[arg(long, value_name = "DIR")]
+        output: Option<PathBuf>,
+    },
 }
 
 /// `audiostreamer server`.
@@ -70,12 +87,22 @@ pub struct ServerArgs {
     /// it where there is to be no WAV header
     #[arg(long, value_name = "FORMAT", default_value = "wav:s24le,48000,2")]
     pub output_format: SinkFormat,
-    /// Playout delay: how long each packet waits for those behind it
-    #[arg(long, value_name = "TIME", default_value = "20ms", value_parser = values::latency)]
-    pub latency: Duration,
+    /// Playout delay: how long each packet waits for those behind it. auto follows the network, a
+    /// time like 12ms fixes it
+    #[arg(long, value_name = "TIME", default_value = "auto", value_parser = values::latency)]
+    pub latency: Latency,
+    /// What the automatic delay is for
+    #[arg(long, value_enum, default_value_t = ProfileArg::Talk)]
+    pub profile: ProfileArg,
     /// Clients that are played at the same time
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub max_clients: u16,
+    /// Let everybody in who reaches the port, without an invite; what they send is encrypted all the
+    /// same
+    #[arg(long)]
+    pub open: bool,
+    #[command(flatten)]
+    pub limits: limits::LimitArgs,
     #[command(flatten)]
     pub wire: WireArgs,
     #[command(flatten)]
@@ -87,11 +114,16 @@ pub struct ServerArgs {
 /// `audiostreamer client`.
 #[derive(Debug, Args)]
 pub struct ClientArgs {
-    /// The server: a name or an address, with its port where that is not 5004
-    #[arg(value_name = "HOST[:PORT]", value_parser = |text: &str| values::host_port(text, DEFAULT_PORT))]
-    pub server: (String, u16),
-    /// udp for low latency, tcp where udp does not get through
-    #[arg(long, value_enum, default_value_t = ClientProtocol::Udp)]
+    /// The server: a name or an address, with its port where that is not 5004; or an invite, the line
+    /// that the server has printed
+    #[arg(value_name = "HOST[:PORT]|INVITE", value_parser = values::server)]
+    pub server: ServerArg,
+    /// A code that `audiostreamer pair` has shown on the server, in place of an invite
+    #[arg(long, value_name = "CODE")]
+    pub code: Option<Code>,
+    /// udp for low latency, tcp where udp does not get through; auto finds out, and goes back to udp
+    /// when it can (with --plain and --raw it is udp)
+    #[arg(long, value_enum, default_value_t = ClientProtocol::Auto)]
     pub protocol: ClientProtocol,
     /// What to send: a device (index, name or part of it, pulse:NAME, alsa:PCM, jack:), a file,
     /// - for stdin, tone:440; the default input device when not given
@@ -135,9 +167,17 @@ pub struct WireArgs {
     /// reads one that other programs have written
     #[arg(long, value_name = "FILE")]
     pub sdp: Option<PathBuf>,
-    /// Plain RTP, and no word about its not being encrypted
+    /// Plain RTP in the clear, as other programs speak it: everybody on the way can listen, and whoever
+    /// reaches the port is played. --raw and --sdp imply it
     #[arg(long)]
     pub plain: bool,
+}
+
+/// Whom a client is told to reach.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ServerArg {
+    Host(String, u16),
+    Invite(Invite),
 }
 
 /// What a sound card is asked for.
@@ -182,8 +222,32 @@ pub enum ServerProtocol {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum ClientProtocol {
+    Auto,
     Udp,
     Tcp,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ProfileArg {
+    /// Playing music together: every millisecond counts
+    Live,
+    /// Talking to each other
+    Talk,
+    /// Listening to what somebody else does now
+    Listen,
+    /// Listening to music: nothing must be heard but the music
+    Hifi,
+}
+
+impl From<ProfileArg> for Profile {
+    fn from(profile: ProfileArg) -> Self {
+        match profile {
+            ProfileArg::Live => Profile::Live,
+            ProfileArg::Talk => Profile::Talk,
+            ProfileArg::Listen => Profile::Listen,
+            ProfileArg::Hifi => Profile::Hifi,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -214,35 +278,90 @@ impl ServerArgs {
             sink: SinkSpec::parse(self.output.as_deref(), self.output_format),
             wanted: self.card.wanted(),
             latency: self.latency,
+            profile: self.profile.into(),
             clients_max: self.max_clients.into(),
             wire,
+            encryption: self.encryption()?,
+            limits: self.limits.limits(),
         })
+    }
+
+    fn encryption(&self) -> Result<Option<server::Encryption>, Error> {
+        if self.wire.is_plain() {
+            return match self.open {
+                true => Err(Error::Usage("--open: a plain server is open to everybody anyway".into())),
+                false => Ok(None),
+            };
+        }
+        let state = State::open()?;
+        let identity = Identity::load_or_make(&state)?;
+        let list = AccessList::of(&state);
+        list.entries()?; // what is damaged is said now, and not to the first client
+        let gate = Gate { own: identity.fingerprint(), list: Some(list), open: self.open };
+        Ok(Some(server::Encryption { identity, gate }))
+    }
+}
+
+impl WireArgs {
+    /// Whether everybody on the way can listen.
+    pub fn is_plain(&self) -> bool {
+        self.plain || self.raw.is_some() || self.sdp.is_some()
     }
 }
 
 impl ClientArgs {
     /// What the client is to do. Writes the session description where one was asked for.
     pub fn config(&self) -> Result<client::Config, Error> {
-        let transport = match self.protocol {
-            ClientProtocol::Udp => Transport::Udp,
-            ClientProtocol::Tcp => Transport::Tcp,
+        let protocol = match self.protocol {
+            ClientProtocol::Auto => Protocol::Auto,
+            ClientProtocol::Udp => Protocol::Only(Transport::Udp),
+            ClientProtocol::Tcp => Protocol::Only(Transport::Tcp),
         };
-        let (host, port) = self.server.clone();
+        let (host, port) = match &self.server {
+            ServerArg::Host(host, port) => (host.clone(), *port),
+            ServerArg::Invite(invite) => (invite.host.clone(), invite.port),
+        };
         let media = self.media()?;
         if let (Some(path), client::WireFormat::Rtp { fixed: Some((payload_type, format)), .. }) =
             (&self.wire.sdp, &media.wire)
         {
+            let transport = match protocol {
+                Protocol::Only(transport) => transport,
+                Protocol::Auto => Transport::Udp,
+            };
             sdp::write(path, (&host, port), transport, *payload_type, *format)?;
         }
         Ok(client::Config {
             host,
             port,
-            transport,
+            protocol,
+            credentials: self.credentials()?,
             source: SourceSpec::parse(self.input.as_deref(), self.input_format).map_err(Error::Usage)?,
             wanted: self.card.wanted(),
             media,
             no_wait: self.no_wait,
         })
+    }
+
+    fn credentials(&self) -> Result<Option<Credentials>, Error> {
+        if self.wire.is_plain() {
+            return match self.server {
+                ServerArg::Invite(_) => {
+                    Err(Error::Usage("an invite is for an encrypted link: leave out --plain".into()))
+                }
+                ServerArg::Host(..) => Ok(None),
+            };
+        }
+        let state = State::open()?;
+        let (identity, known) = (Identity::load_or_make(&state)?, KnownHosts::of(&state));
+        let (server, token) = match &self.server {
+            ServerArg::Host(..) => (ServerKey::Known(known), None),
+            ServerArg::Invite(_) if self.code.is_some() => {
+                return Err(Error::Usage("an invite needs no --code".into()));
+            }
+            ServerArg::Invite(invite) => (ServerKey::Invited(invite.key, known), Some(invite.token.clone())),
+        };
+        Ok(Some(Credentials { identity, server, token, code: PairingCode::new(self.code.clone()) }))
     }
 
     fn media(&self) -> Result<client::Media, Error> {

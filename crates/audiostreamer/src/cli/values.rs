@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+use crate::link::DEFAULT_PORT;
+use crate::trust::Invite;
+use audiostreamer_core::playout::Latency;
+
 /// A duration with its unit: `20ms`, `2.5ms`, `1s`, `500us`.
 pub fn duration(text: &str) -> Result<Duration, String> {
     let (number, unit) = split_number(text);
@@ -17,13 +21,16 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// A playout delay: at most 2 s, which is what the buffer holds at the smallest packets.
-pub fn latency(text: &str) -> Result<Duration, String> {
-    let latency = duration(text)?;
+/// A playout delay: auto, or at most 2 s, which is what the buffer holds at the smallest packets.
+pub fn latency(text: &str) -> Result<Latency, String> {
+    if text == "auto" {
+        return Ok(Latency::Auto);
+    }
+    let latency = duration(text).map_err(|error| format!("auto, or {error}"))?;
     if latency > Duration::from_secs(2) {
         return Err("at most 2s".into());
     }
-    Ok(latency)
+    Ok(Latency::Fixed(latency))
 }
 
 /// The length of a frame: 1 to 20 ms.
@@ -33,6 +40,35 @@ pub fn frame(text: &str) -> Result<Duration, String> {
         return Err("1ms to 20ms; Opus knows 2.5ms, 5ms, 10ms and 20ms".into());
     }
     Ok(frame)
+}
+
+/// How long something holds: `30m`, `24h`, `7d`, `90s`, `never`.
+pub fn expiry(text: &str) -> Result<super::trust::Validity, String> {
+    const MEANT: &str = "a time with its unit, like 30m, 24h or 7d, or never";
+    if text == "never" {
+        return Ok(super::trust::Validity(None));
+    }
+    let (number, unit) = split_number(text);
+    let scale = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3_600,
+        "d" => 86_400,
+        _ => return Err(MEANT.into()),
+    };
+    match number.parse::<u32>() {
+        Ok(value) => Ok(super::trust::Validity(Some(Duration::from_secs(u64::from(value) * scale)))),
+        Err(_) => Err(MEANT.into()),
+    }
+}
+
+/// What an invite is called: one word.
+pub fn name(text: &str) -> Result<String, String> {
+    let is_plain = |c: char| c.is_alphanumeric() || "-_.@".contains(c);
+    match text.chars().all(is_plain) && (1..=64).contains(&text.len()) {
+        true => Ok(text.to_owned()),
+        false => Err("letters, digits and - _ . @, at most 64".into()),
+    }
 }
 
 /// Bits per second: `96k`, `128000`, `0.5M`.
@@ -72,6 +108,14 @@ pub fn host_port(text: &str, default_port: u16) -> Result<(String, u16), String>
     Ok((host.to_owned(), port))
 }
 
+/// Whom a client is to reach: a host, or an invite.
+pub fn server(text: &str) -> Result<super::ServerArg, String> {
+    if Invite::is_meant(text) {
+        return text.parse().map(super::ServerArg::Invite);
+    }
+    host_port(text, DEFAULT_PORT).map(|(host, port)| super::ServerArg::Host(host, port))
+}
+
 /// Where to listen: `ADDR:PORT`, `ADDR`, `PORT` or `:PORT`.
 pub fn listen(text: &str, default_port: u16) -> Result<std::net::SocketAddr, String> {
     let any = std::net::Ipv6Addr::UNSPECIFIED;
@@ -104,8 +148,22 @@ mod tests {
         for bad in ["20", "ms", "-1ms", "1 h", "", "1e9s", "NaNs"] {
             assert!(duration(bad).is_err(), "{bad}");
         }
+        assert_eq!(latency("auto"), Ok(Latency::Auto));
+        assert_eq!(latency("12ms"), Ok(Latency::Fixed(Duration::from_millis(12))));
         assert!(latency("3s").is_err());
         assert!(frame("50ms").is_err());
+    }
+
+    #[test]
+    fn an_invite_holds_for_a_time_or_for_ever() {
+        use super::super::trust::Validity;
+        assert_eq!(expiry("90s"), Ok(Validity(Some(Duration::from_secs(90)))));
+        assert_eq!(expiry("24h"), Ok(Validity(Some(Duration::from_secs(86_400)))));
+        assert_eq!(expiry("never"), Ok(Validity(None)));
+        for bad in ["", "24", "1.5h", "-1h", "1w", "99999999999d"] {
+            assert!(expiry(bad).is_err(), "{bad}");
+        }
+        assert!(name("drums.left").is_ok() && name("two words").is_err() && name("").is_err());
     }
 
     #[test]

@@ -7,14 +7,16 @@ use audiostreamer_core::rtcp::Outgoing;
 use audiostreamer_core::{Instant, Packetizer, Sender, sender};
 use tokio::sync::mpsc::UnboundedSender;
 
+use super::media::{packetizer_config, sender_config};
 use super::status::{State, Status};
-use super::{Config, WireFormat, packetizer_config, sender_config};
+use super::{Config, WireFormat};
 use crate::capture::Captured;
 use crate::clock;
-use crate::device::{Notice, priority};
+use crate::device::{Notice, Xruns, priority};
 use crate::error::Error;
-use crate::link::{Link, LinkEvent, Sent, Transport};
+use crate::link::{Link, LinkEvent, Sent, mismatch};
 use crate::report::{Event, Report};
+use crate::trust::AuthError;
 
 /// What the send thread is told, besides captured blocks.
 pub enum SendEvent {
@@ -45,6 +47,8 @@ pub struct Counted {
     pub packets_dropped: u64,
     /// Captured frames that were lost before they could be sent.
     pub frames_lost: u64,
+    /// How often the sound card has lost sound.
+    pub xruns: u64,
 }
 
 /// How often a status is reported.
@@ -53,17 +57,19 @@ const STATUS_INTERVAL: Duration = Duration::from_millis(100);
 /// No word from a server that was heard before, for so long, is worth a message.
 const SILENT: Duration = Duration::from_secs(5);
 
-/// Runs until it is told to finish.
+/// Runs until it is told to finish. What it leaves is what was counted, and the link, over which
+/// the last packets may still be on their way.
 pub fn run(
     config: &Config,
     inbox: &Receiver<SendEvent>,
     report: impl Fn(Report),
     tell: &UnboundedSender<FromSend>,
-) -> Counted {
+    xruns: Xruns,
+) -> (Counted, Option<Link>) {
     if !priority::raise_for_audio() {
         report(Report::Event(Event::NoRealTime));
     }
-    let mut thread = SendThread::new(config, report, tell);
+    let mut thread = SendThread::new(config, report, tell, xruns);
     loop {
         match thread.turn(inbox) {
             Ok(Turn::Again) => std::thread::park_timeout(STATUS_INTERVAL),
@@ -73,7 +79,7 @@ pub fn run(
         }
     }
     thread.say_goodbye();
-    thread.counted()
+    (thread.counted(), thread.link)
 }
 
 enum Turn {
@@ -87,6 +93,7 @@ struct SendThread<'a, R> {
     config: &'a Config,
     report: R,
     tell: &'a UnboundedSender<FromSend>,
+    xruns: Xruns,
     captured: Option<Captured>,
     stream: Option<Stream>,
     link: Option<Link>,
@@ -109,15 +116,15 @@ struct Stream {
     packetizer: Packetizer,
     sender: Sender,
     description: String,
-    delay: Duration,
 }
 
 impl<'a, R: Fn(Report)> SendThread<'a, R> {
-    fn new(config: &'a Config, report: R, tell: &'a UnboundedSender<FromSend>) -> Self {
+    fn new(config: &'a Config, report: R, tell: &'a UnboundedSender<FromSend>, xruns: Xruns) -> Self {
         Self {
             config,
             report,
             tell,
+            xruns,
             captured: None,
             stream: None,
             link: None,
@@ -159,18 +166,17 @@ impl<'a, R: Fn(Report)> SendThread<'a, R> {
     }
 
     fn open(&mut self, captured: Captured) -> Result<(), Error> {
-        let packetizer_config = packetizer_config(&self.config.media, &captured.shape);
+        let packetizer_config = packetizer_config(&self.config.media, &captured.shape, self.config.payload_bytes_max());
         let format = packetizer_config.format;
-        let mut packetizer = Packetizer::new(packetizer_config)?;
+        let packetizer = Packetizer::new(packetizer_config)?;
         let frame = audiostreamer_core::duration_of(packetizer_config.frames as u64, format.rate);
-        let delay = packetizer.delay();
         let sender = Sender::new(sender_config(&self.config.media, format)?);
         let description = format!("{format}, frames of {} ms", frame.as_micros() as f64 / 1e3);
         if let Some(old) = &mut self.stream {
             old.sender.finish(); // the server need not wait for it to fall silent
             self.transmit();
         }
-        self.stream = Some(Stream { packetizer, sender, description, delay });
+        self.stream = Some(Stream { packetizer, sender, description });
         self.captured = Some(captured);
         Ok(())
     }
@@ -190,15 +196,17 @@ impl<'a, R: Fn(Report)> SendThread<'a, R> {
         let now = clock::now();
         match event {
             LinkEvent::Up(link) => {
+                if self.link.is_none() {
+                    self.discard_captured(); // captured while there was no link: the past
+                }
                 self.link = Some(link);
                 self.up_since = Some(now);
                 self.heard = None;
-                // What was captured while there was no link is the past.
-                self.discard_captured();
                 self.say_hello();
             }
             LinkEvent::Down(why) => {
                 self.link = None;
+                self.heard = None; // or its silence would be reported, too
                 if self.config.no_wait {
                     return Err(Error::Network { peer: self.peer(), why });
                 }
@@ -206,6 +214,12 @@ impl<'a, R: Fn(Report)> SendThread<'a, R> {
                     (self.report)(Report::Event(Event::Waiting { peer: self.peer(), why: why.clone() }));
                     self.down = Some(why);
                 }
+            }
+            LinkEvent::Failed(error) => return Err(error),
+            LinkEvent::Met(key) => (self.report)(Report::Event(Event::Met { peer: self.peer(), key })),
+            LinkEvent::Silent | LinkEvent::Heard => {}
+            LinkEvent::Packet(bytes) if self.is_plain() && mismatch::is_encrypted_only(&bytes) => {
+                return Err(AuthError::ServerIsSecure { peer: self.peer() }.into());
             }
             LinkEvent::Packet(bytes) => {
                 if let Some(stream) = &mut self.stream {
@@ -231,12 +245,13 @@ impl<'a, R: Fn(Report)> SendThread<'a, R> {
 
     /// Says once for each link that sound gets through, as far as can be known.
     fn report_streaming(&mut self) {
-        if let Some(stream) = &self.stream
+        if let (Some(stream), Some(link)) = (&self.stream, &self.link)
             && self.up_since.take().is_some()
         {
             self.down = None;
-            let (transport, format) = (self.config.transport, stream.description.clone());
-            (self.report)(Report::Event(Event::Streaming { peer: self.peer(), transport, format }));
+            let transport = link.transport();
+            let (peer, encrypted, format) = (self.peer(), link.is_encrypted(), stream.description.clone());
+            (self.report)(Report::Event(Event::Streaming { peer, transport, encrypted, format }));
         }
     }
 
@@ -277,15 +292,15 @@ impl<'a, R: Fn(Report)> SendThread<'a, R> {
         Ok(())
     }
 
-    /// Asks over UDP whether anybody is there, before a source that can wait is started: an empty
-    /// report, which our server answers with its own. Bare PCM has no such question.
+    /// Asks over plain UDP whether anybody is there, before a source that can wait is started: an
+    /// empty report, which our server answers with its own. Bare PCM has no such question, and on
+    /// other links somebody has answered already.
     fn say_hello(&mut self) {
-        let Config { media, transport, .. } = self.config;
-        match (&media.wire, transport) {
-            (WireFormat::Rtp { .. }, Transport::Udp) if self.stream.is_none() => {
+        match (&self.config.media.wire, &self.link) {
+            (WireFormat::Rtp { .. }, Some(Link::Udp { .. })) if self.stream.is_none() => {
                 let cname = crate::random::cname();
                 let ssrc = crate::random::u64() as u32;
-                Outgoing { ssrc, cname: &cname, sender: None, report: None, bye: false }.write(&mut self.packet);
+                Outgoing { ssrc, cname: &cname, ..Outgoing::default() }.write(&mut self.packet);
                 send(&mut self.link, &self.packet, &mut self.packets_dropped);
             }
             _ => drop(self.tell.send(FromSend::Ready)),
@@ -335,15 +350,17 @@ impl<'a, R: Fn(Report)> SendThread<'a, R> {
             (Some(_), None) => State::Sending,
             (Some(_), Some(_)) => State::Heard,
         };
-        let (packets_dropped, mut send_delay) = (self.packets_dropped, self.send_delay);
+        let (packets_dropped, xruns, send_delay) = (self.packets_dropped, self.xruns.count(), self.send_delay);
         let (mut peak, mut stats) = (0.0, sender::Stats::default());
         if let Some(stream) = &mut self.stream {
-            // Measured up to here; what the resampler and the codec hold back is not in it.
-            send_delay += stream.delay;
             peak = stream.packetizer.take_peak();
             stats = stream.sender.stats();
         }
-        (self.report)(Report::Client(Status { state, peak, stats, packets_dropped, send_delay }));
+        (self.report)(Report::Client(Status { state, peak, stats, packets_dropped, xruns, send_delay }));
+    }
+
+    fn is_plain(&self) -> bool {
+        self.config.credentials.is_none()
     }
 
     fn peer(&self) -> String {
@@ -356,6 +373,7 @@ impl<'a, R: Fn(Report)> SendThread<'a, R> {
             stats: self.stream.as_ref().map(|stream| stream.sender.stats()).unwrap_or_default(),
             packets_dropped: self.packets_dropped,
             frames_lost: self.frames_lost,
+            xruns: self.xruns.count(),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use audiostreamer_core::sender;
 
-use crate::report::{Meter, Milliseconds};
+use crate::report::{Count, Meter, Milliseconds};
 
 /// A snapshot, several times a second.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,6 +18,8 @@ pub struct Status {
     pub stats: sender::Stats,
     /// Packets that the socket had no room for.
     pub packets_dropped: u64,
+    /// How often the sound card has lost sound.
+    pub xruns: u64,
     /// From the card to the wire: capture, waiting for a full frame, resampling and look-ahead.
     pub send_delay: Duration,
 }
@@ -35,7 +37,7 @@ pub enum State {
 
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Status { state, peak, stats, packets_dropped, send_delay } = self;
+        let Status { state, peak, stats, packets_dropped, xruns, send_delay } = self;
         let state = match state {
             State::Waiting => "waiting",
             State::Sending => "sending, no answer",
@@ -45,7 +47,11 @@ impl fmt::Display for Status {
         if *packets_dropped > 0 {
             write!(f, ", {packets_dropped} not sent")?;
         }
-        write!(f, ", {} lost  send delay {}", stats.packets_lost, Milliseconds(*send_delay))?;
+        write!(f, ", {} lost", stats.packets_lost)?;
+        if *xruns > 0 {
+            write!(f, ", {}", Count(*xruns, "xrun"))?;
+        }
+        write!(f, "  send delay {}", Milliseconds(*send_delay))?;
         match stats.round_trip_time {
             Some(trip) => write!(f, "  round trip {}", Milliseconds(trip)),
             None => Ok(()),

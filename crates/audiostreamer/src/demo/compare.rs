@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::error::Error;
+use crate::error::{Error, plain};
 
 /// What a comparison found.
 pub struct Comparison {
@@ -58,7 +58,7 @@ fn energy(samples: &[f32]) -> f64 {
 }
 
 fn read_mono(path: &Path) -> Result<(Vec<f32>, f64), Error> {
-    let failed = |error: hound::Error| Error::Demo { path: path.display().to_string(), why: error.to_string() };
+    let failed = |error: hound::Error| Error::Demo { path: path.display().to_string(), why: plain(&error) };
     let mut reader = hound::WavReader::open(path).map_err(failed)?;
     let hound::WavSpec { channels, sample_rate, bits_per_sample, .. } = reader.spec();
     let scale = 1.0 / (1u64 << (bits_per_sample - 1)) as f32;

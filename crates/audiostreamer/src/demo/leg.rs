@@ -6,13 +6,16 @@ use std::time::Duration;
 
 use audiostreamer_core::Codec;
 use audiostreamer_core::codec::opus;
+use audiostreamer_core::mixer::Levels;
+use audiostreamer_core::playout::{Latency, Profile};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::sync::oneshot;
 
 use crate::device::{SinkSpec, SourceSpec, Wanted};
 use crate::error::Error;
-use crate::link::Transport;
+use crate::link::{Credentials, PairingCode, Protocol, ServerKey, Transport};
 use crate::report::{Event, Report};
+use crate::trust::{Gate, Identity};
 use crate::{client, server};
 
 /// What goes where.
@@ -28,13 +31,10 @@ pub struct Leg {
 pub struct Measured {
     client: Option<client::Status>,
     server: Option<server::StreamStatus>,
-    output_delay: Duration,
+    levels: Levels,
     /// The loudest sample that was sent.
     pub peak: f32,
 }
-
-/// As the server's default.
-const LATENCY: Duration = Duration::from_millis(20);
 
 /// What the last packet needs from the socket to the end of the sink.
 const DRAIN: Duration = Duration::from_millis(300);
@@ -44,8 +44,9 @@ impl Leg {
     pub async fn run(self) -> Result<Measured, Error> {
         let (reports, mut inbox) = unbounded_channel();
         let report = move |report: Report| drop(reports.send(report));
+        let identity = Identity::ephemeral()?; // of both ends, and forgotten afterwards
         let (stop, stopped) = oneshot::channel::<()>();
-        let server = server::run(server_config(self.sink), report.clone(), async { drop(stopped.await) });
+        let server = server::run(server_config(self.sink, &identity), report.clone(), async { drop(stopped.await) });
         tokio::pin!(server);
         let address = tokio::select! {
             result = &mut server => return result.map(|_| Measured::default()),
@@ -58,7 +59,7 @@ impl Leg {
                 None => std::future::pending().await,
             }
         };
-        let client = client::run(client_config(address, self.source), report, enough);
+        let client = client::run(client_config(address, self.source, identity), report, enough);
         let mut measured = Measured::default();
         {
             let watch = watch(&mut inbox, &mut measured);
@@ -80,18 +81,8 @@ impl Leg {
 impl Measured {
     /// Where the time goes, from the card to the card, as far as each can be measured.
     pub fn stages(&self) -> Vec<(&'static str, Duration)> {
-        let mut stages = Vec::new();
-        if let Some(client) = &self.client {
-            stages.push(("capture, full frame, codec look-ahead", client.send_delay));
-            if let Some(trip) = client.stats.round_trip_time {
-                stages.push(("network (half the round trip)", trip / 2));
-            }
-        }
-        if let Some(server) = &self.server {
-            stages.push(("jitter buffer (mean)", server.playout.mean_delay()));
-        }
-        stages.push(("playback", self.output_delay));
-        stages
+        let budget = self.server.as_ref().map(|server| server.budget(&self.levels)).unwrap_or_default();
+        budget.stages().into_iter().filter_map(|(name, delay)| Some((name, delay?))).collect()
     }
 
     pub fn packets(&self) -> u64 {
@@ -126,7 +117,7 @@ async fn watch(inbox: &mut UnboundedReceiver<Report>, measured: &mut Measured) {
                 measured.client = Some(status);
             }
             Report::Server(mut status) => {
-                measured.output_delay = status.levels.map_or(measured.output_delay, |levels| levels.output_delay);
+                measured.levels = status.levels.unwrap_or(measured.levels);
                 measured.server = status.streams.pop().or(measured.server.take());
             }
             Report::Event(event) => show(&event, terminal),
@@ -140,25 +131,37 @@ fn show(event: &Event, terminal: bool) {
     let _ = writeln!(std::io::stderr(), "{clear}   {event}");
 }
 
-fn server_config(sink: SinkSpec) -> server::Config {
+fn server_config(sink: SinkSpec, identity: &Identity) -> server::Config {
     server::Config {
         listen: (Ipv4Addr::LOCALHOST, 0).into(),
         udp: true,
         tcp: false,
         sink,
         wanted: Wanted::default(),
-        latency: LATENCY,
+        latency: Latency::Auto,
+        profile: Profile::Live,
         clients_max: 1,
         wire: server::WireFormat::Rtp(Box::default()),
+        encryption: Some(server::Encryption {
+            identity: identity.clone(),
+            gate: Gate { own: identity.fingerprint(), list: None, open: false },
+        }),
+        limits: server::Limits::default(),
     }
 }
 
-fn client_config(server: SocketAddr, source: SourceSpec) -> client::Config {
+fn client_config(server: SocketAddr, source: SourceSpec, identity: Identity) -> client::Config {
     let wire = client::WireFormat::Rtp { codec: Codec::Opus, types: Box::default(), fixed: None };
     client::Config {
         host: server.ip().to_string(),
         port: server.port(),
-        transport: Transport::Udp,
+        protocol: Protocol::Only(Transport::Udp),
+        credentials: Some(Credentials {
+            server: ServerKey::Exactly(identity.fingerprint()),
+            identity,
+            token: None,
+            code: PairingCode::default(),
+        }),
         source,
         wanted: Wanted::default(),
         media: client::Media { wire, frame: None, opus: opus::Settings::default() },

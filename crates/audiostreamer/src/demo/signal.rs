@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use crate::error::Error;
+use crate::error::{Error, plain};
 
 pub const RATE: u32 = 48_000;
 
@@ -16,7 +16,7 @@ const NOTE_FRAMES: usize = RATE as usize / 4;
 pub fn write(path: &Path) -> Result<(), Error> {
     let spec =
         hound::WavSpec { channels: 2, sample_rate: RATE, bits_per_sample: 16, sample_format: hound::SampleFormat::Int };
-    let failed = |error: hound::Error| Error::Demo { path: path.display().to_string(), why: error.to_string() };
+    let failed = |error: hound::Error| Error::Demo { path: path.display().to_string(), why: plain(&error) };
     let mut writer = hound::WavWriter::create(path, spec).map_err(failed)?;
     let (left, right) = (voice(&LEFT), voice(&RIGHT));
     for (left, right) in left.into_iter().zip(right) {

@@ -18,6 +18,7 @@ use super::host::{Direction, Host};
 use super::priority::raise_for_audio;
 use super::vitals::{Callback, Vitals, Watched};
 use super::{Capture, Render, Shape, Wanted, pace};
+use crate::error::plain;
 
 /// A PCM that is open and waits to be started.
 pub(super) struct AlsaCard {
@@ -252,9 +253,7 @@ fn misfit(name: String, error: alsa::Error) -> CardError {
 
 /// The cause in the system's words.
 pub(super) fn explain(error: alsa::Error) -> String {
-    let text = std::io::Error::from_raw_os_error(error.errno()).to_string();
-    let without_number = text.split(" (os error").next().unwrap_or_default();
-    without_number.to_lowercase()
+    plain(&std::io::Error::from_raw_os_error(error.errno()))
 }
 
 pub(super) fn alsa_direction(direction: Direction) -> alsa::Direction {

@@ -3,6 +3,7 @@
 use std::io;
 
 use super::host::{Direction, Host};
+use crate::error::plain;
 
 /// Why a device can't be used, in words for the person who asked for it.
 #[expect(missing_docs, reason = "the fields are what the messages name")]
@@ -57,7 +58,7 @@ pub enum CardError {
     Hangs { name: String },
 
     /// The system has no thread left.
-    #[error("can't start a thread: {0}")]
+    #[error("can't start a thread: {}", plain(.0))]
     Thread(io::Error),
 }
 

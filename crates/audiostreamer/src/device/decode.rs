@@ -237,7 +237,7 @@ mod tests {
     #[test]
     fn what_can_not_be_opened_is_told() {
         let error = |path: &str| Decoder::open(Path::new(path)).err().unwrap().to_string();
-        assert!(error("/nowhere/song.flac").starts_with("can't open /nowhere/song.flac: No such"));
+        assert!(error("/nowhere/song.flac").starts_with("can't open /nowhere/song.flac: no such"));
         assert_eq!(error("/"), "can't open /: is a directory");
         assert!(error("/dev/zero").contains("--input - < /dev/zero"));
     }

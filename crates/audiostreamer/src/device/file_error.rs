@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::error::plain;
+
 /// Why a file, pipe or tone can't be a source or sink.
 ///
 /// None of them goes away by trying again. Each message names the thing, the cause and, where
@@ -11,7 +13,7 @@ use std::path::PathBuf;
 #[expect(missing_docs, reason = "the fields are what the message names")]
 pub enum FileError {
     /// The system refuses to open the input.
-    #[error("can't open {}: {cause}", path.display())]
+    #[error("can't open {}: {}", path.display(), plain(cause))]
     Open { path: PathBuf, cause: io::Error },
 
     /// The input is a directory, a named pipe or a device.
@@ -38,7 +40,7 @@ pub enum FileError {
     Damaged { name: String, why: String },
 
     /// The system refuses to read on.
-    #[error("can't read {name}: {cause}")]
+    #[error("can't read {name}: {}", plain(cause))]
     Read { name: String, cause: io::Error },
 
     /// Standard input is no pipe.
@@ -70,7 +72,7 @@ pub enum FileError {
     StdinUnsupported { what: String },
 
     /// The system refuses to create the output.
-    #[error("can't create {}: {cause}", path.display())]
+    #[error("can't create {}: {}", path.display(), plain(cause))]
     Create { path: PathBuf, cause: io::Error },
 
     /// The output is a directory, a named pipe or a device.
@@ -79,7 +81,7 @@ pub enum FileError {
     NotAnOutputFile { path: PathBuf },
 
     /// The disk is full, or gone.
-    #[error("can't write {name}: {cause}; the sound until then is kept")]
+    #[error("can't write {name}: {}; the sound until then is kept", plain(cause))]
     Write { name: String, cause: io::Error },
 
     /// Standard output is no pipe.
@@ -94,6 +96,6 @@ pub enum FileError {
     Tone { hz: f64, rate: u32 },
 
     /// The system has no thread left.
-    #[error("can't start a thread: {0}")]
+    #[error("can't start a thread: {}", plain(.0))]
     Thread(io::Error),
 }

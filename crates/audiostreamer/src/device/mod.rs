@@ -63,6 +63,7 @@ pub use sink::{SinkSpec, start_sink};
 pub use sink_format::SinkFormat;
 pub use source::{SourceSpec, start_source};
 pub use spec::DeviceSpec;
+pub use vitals::Xruns;
 
 /// What one open stream of samples looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use audiostreamer_core::Instant;
+use audiostreamer_core::{Instant, duration_of};
 
 use crate::clock;
 
@@ -20,10 +20,15 @@ pub struct Pace {
     faster_ppm: u32,
     /// Being later than this is not made up for.
     burst: Duration,
+    /// How many times faster than `rate` blocks may follow each other while they are made up for.
+    speed_max: Option<u32>,
     /// When frame 0 was due.
     anchor: Instant,
     /// Frames since `anchor`.
     frames: u64,
+    /// When the last block was dealt with, and with `speed_max` the earliest for the next.
+    last: Instant,
+    earliest: Instant,
 }
 
 /// It is time for a block.
@@ -38,7 +43,7 @@ pub struct Tick {
 impl Pace {
     /// A schedule of `rate` frames per second whose first frame is due at `now`.
     pub fn new(rate: u32, now: Instant) -> Self {
-        Self { rate, faster_ppm: 0, burst: BURST, anchor: now, frames: 0 }
+        Self { rate, faster_ppm: 0, burst: BURST, speed_max: None, anchor: now, frames: 0, last: now, earliest: now }
     }
 
     /// The same, but `ppm` millionths faster.
@@ -51,15 +56,20 @@ impl Pace {
         Self { burst, ..self }
     }
 
+    /// The same, but what is caught up with takes its time: never faster than `times` real time.
+    pub fn no_faster_than(self, times: u32) -> Self {
+        Self { speed_max: Some(times), ..self }
+    }
+
     /// Sleeps until the next frame is due. `None` as soon as `stop` is set and the thread
     /// unparked.
     pub fn wait(&mut self, stop: &AtomicBool) -> Option<Tick> {
         while !stop.load(Ordering::Acquire) {
             let now = clock::now();
-            if now >= self.due() {
+            if now >= self.next() {
                 return Some(self.tick(now));
             }
-            thread::park_timeout(self.due() - now);
+            thread::park_timeout(self.next() - now);
         }
         None
     }
@@ -67,12 +77,19 @@ impl Pace {
     /// Moves on by the `frames` that have just been dealt with.
     pub fn advance(&mut self, frames: usize) {
         self.frames += frames as u64;
+        if let Some(times) = self.speed_max {
+            self.earliest = self.last + duration_of(frames as u64, self.rate) / times;
+        }
     }
 
     /// Begins anew: the next frame is due at `now`.
     pub fn restart(&mut self, now: Instant) {
         self.anchor = now;
         self.frames = 0;
+    }
+
+    fn next(&self) -> Instant {
+        self.due().max(self.earliest)
     }
 
     fn due(&self) -> Instant {
@@ -84,6 +101,7 @@ impl Pace {
     }
 
     fn tick(&mut self, now: Instant) -> Tick {
+        self.last = now;
         let late = now - self.due();
         if late <= self.burst {
             return Tick { late, skipped: Duration::ZERO };
@@ -148,6 +166,56 @@ mod tests {
         assert_eq!(tick, Tick { late: Duration::ZERO, skipped: stall });
         pace.advance(240);
         assert_eq!(pace.due(), START + stall + Duration::from_millis(5));
+    }
+
+    /// Deals with blocks of 240 frames for so long, as a thread that sleeps exactly: when each was
+    /// dealt with, and how late that was.
+    fn blocks(pace: &mut Pace, begin: Instant, length: Duration) -> Vec<(Instant, Duration)> {
+        let mut now = begin;
+        let mut blocks = Vec::new();
+        loop {
+            now = pace.next().max(now);
+            if now > begin + length {
+                return blocks;
+            }
+            let tick = pace.tick(now);
+            assert_eq!(tick.skipped, Duration::ZERO);
+            pace.advance(240);
+            blocks.push((now, tick.late));
+        }
+    }
+
+    fn sink() -> Pace {
+        Pace::new(48_000, START).catching_up(Duration::from_secs(1)).no_faster_than(2)
+    }
+
+    #[test]
+    fn a_stall_is_made_up_for_at_twice_the_pace() {
+        let millis = Duration::from_millis;
+        let mut pace = sink();
+        let before = blocks(&mut pace, START, millis(99));
+        let awake = START + millis(500);
+        let after = blocks(&mut pace, awake, millis(600));
+        let soon = after.iter().filter(|(at, _)| *at < awake + millis(10)).count();
+        assert_eq!(soon, 4, "20 ms of sound are asked for in the first 10 ms");
+        let (again, _) = after.iter().find(|(_, late)| late.is_zero()).expect("it is on time again");
+        assert_eq!(*again - awake, millis(400), "which takes as long as the stall");
+        assert_eq!(before.len() + after.len(), 221, "nothing of 1.1 s is left out");
+    }
+
+    #[test]
+    fn a_thread_that_wakes_late_now_and_then_keeps_its_pace() {
+        let mut pace = sink();
+        pace.tick(START + Duration::from_millis(2));
+        pace.advance(240);
+        assert_eq!(pace.next(), START + Duration::from_millis(5));
+    }
+
+    #[test]
+    fn more_than_a_second_is_skipped_all_the_same() {
+        let mut pace = sink();
+        let stall = Duration::from_millis(1001);
+        assert_eq!(pace.tick(START + stall), Tick { late: Duration::ZERO, skipped: stall });
     }
 
     #[test]

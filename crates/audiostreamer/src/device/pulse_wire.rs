@@ -14,6 +14,8 @@ use pulseaudio::protocol::{
     SetClientNameReply, TagStructReader,
 };
 
+use crate::error::plain;
+
 /// A connection that has introduced itself.
 #[derive(Debug)]
 pub(super) struct Server {
@@ -238,7 +240,7 @@ pub(super) enum WireError {
     Garbled,
     #[error("the sound server can't be understood: {0}")]
     Protocol(#[from] ProtocolError),
-    #[error("{0}")]
+    #[error("{}", plain(.0))]
     Io(#[from] io::Error),
 }
 

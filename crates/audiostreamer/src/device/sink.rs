@@ -1,10 +1,9 @@
 //! Where the server may play to, as it is named on the command line.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use super::{
-    DeviceSpec, Error, Notice, Render, Running, Shape, SinkFormat, Wanted, file_sink, null, stdout, supervisor,
+    DeviceSpec, Error, Notice, Render, Running, Shape, SinkFormat, Wanted, Xruns, file_sink, null, stdout, supervisor,
 };
 
 /// Where sound goes.
@@ -47,15 +46,17 @@ fn looks_like_file(text: &str) -> bool {
         || extension.is_some_and(|extension| EXTENSIONS.contains(&extension.as_str()))
 }
 
-/// Starts it. `make` is called each time that it is opened; `notify` is told what happens.
+/// Starts it. `make` is called each time that it is opened; `notify` is told what happens. A sound
+/// card adds to `xruns`; what is paced by the clock has none.
 pub fn start_sink(
     spec: &SinkSpec,
     wanted: Wanted,
+    xruns: Xruns,
     make: impl FnMut(&Shape) -> Render + Send + 'static,
     notify: impl Fn(Notice) + Send + 'static,
 ) -> Result<Running, Error> {
     Ok(match spec {
-        SinkSpec::Device(device) => supervisor::start_sink(device, wanted, Arc::default(), make, notify)?,
+        SinkSpec::Device(device) => supervisor::start_sink(device, wanted, xruns, make, notify)?,
         SinkSpec::File { path, format } => file_sink::start(path, *format, wanted, make, notify)?,
         SinkSpec::Stdout(format) => stdout::start(*format, wanted, make, notify)?,
         SinkSpec::Null => null::start(wanted, make, notify)?,

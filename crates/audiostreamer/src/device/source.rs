@@ -1,11 +1,10 @@
 //! What the client may send, as it is named on the command line.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use super::decode::Decoder;
 use super::{
-    Capture, DeviceSpec, Error, Notice, PcmFormat, Running, Shape, Wanted, file_source, pipe, supervisor, tone,
+    Capture, DeviceSpec, Error, Notice, PcmFormat, Running, Shape, Wanted, Xruns, file_source, pipe, supervisor, tone,
 };
 
 /// Where sound comes from.
@@ -70,15 +69,17 @@ fn looks_like_file(text: &str) -> bool {
         || path.is_file()
 }
 
-/// Starts it. `make` is called each time that it is opened; `notify` is told what happens.
+/// Starts it. `make` is called each time that it is opened; `notify` is told what happens. A sound
+/// card adds to `xruns`; what is paced by the clock has none.
 pub fn start_source(
     spec: &SourceSpec,
     wanted: Wanted,
+    xruns: Xruns,
     make: impl FnMut(&Shape) -> Capture + Send + 'static,
     notify: impl Fn(Notice) + Send + 'static,
 ) -> Result<Running, Error> {
     Ok(match spec {
-        SourceSpec::Device(device) => supervisor::start_source(device, wanted, Arc::default(), make, notify)?,
+        SourceSpec::Device(device) => supervisor::start_source(device, wanted, xruns, make, notify)?,
         SourceSpec::File(path) => file_source::start(path, wanted, make, notify)?,
         SourceSpec::Stdin(declared) => pipe::start(*declared, wanted, make, notify)?,
         SourceSpec::Tone(hz) => tone::start(*hz, wanted, make, notify)?,

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -15,7 +15,7 @@ use super::card_thread::{CardThread, Event};
 use super::host::Direction;
 use super::running::Running;
 use super::spec::DeviceSpec;
-use super::vitals::{Callback, Vitals};
+use super::vitals::{Callback, Vitals, Xruns};
 use super::{Capture, Notice, Render, Shape, Wanted};
 use crate::clock;
 
@@ -32,7 +32,7 @@ use crate::clock;
 pub fn start_source(
     spec: &DeviceSpec,
     wanted: Wanted,
-    xruns: Arc<AtomicU64>,
+    xruns: Xruns,
     mut make: impl FnMut(&Shape) -> Capture + Send + 'static,
     notify: impl Fn(Notice) + Send + 'static,
 ) -> Result<Running, CardError> {
@@ -49,7 +49,7 @@ pub fn start_source(
 pub fn start_sink(
     spec: &DeviceSpec,
     wanted: Wanted,
-    xruns: Arc<AtomicU64>,
+    xruns: Xruns,
     mut make: impl FnMut(&Shape) -> Render + Send + 'static,
     notify: impl Fn(Notice) + Send + 'static,
 ) -> Result<Running, CardError> {
@@ -61,7 +61,7 @@ fn start(
     spec: &DeviceSpec,
     direction: Direction,
     wanted: Wanted,
-    xruns: Arc<AtomicU64>,
+    xruns: Xruns,
     make: impl FnMut(&Shape) -> Callback + Send + 'static,
     notify: impl Fn(Notice) + Send + 'static,
 ) -> Result<Running, CardError> {
@@ -92,7 +92,7 @@ struct Supervisor<M, N> {
     place: Place,
     direction: Direction,
     wanted: Wanted,
-    xruns: Arc<AtomicU64>,
+    xruns: Xruns,
     make: M,
     notify: N,
     stop: Arc<AtomicBool>,

@@ -9,6 +9,22 @@ use audiostreamer_core::{Instant, duration_of};
 use super::{Capture, Render};
 use crate::clock;
 
+/// How often a sound card has lost sound, or played silence, because somebody was late: overruns
+/// and underruns. Clones count together, over all reopenings.
+#[derive(Clone, Debug, Default)]
+pub struct Xruns(Arc<AtomicU64>);
+
+impl Xruns {
+    /// So many until now.
+    pub fn count(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn add(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
 /// What one open stream has done so far. All of it is atomic: a callback never waits.
 #[derive(Debug)]
 pub(super) struct Vitals {
@@ -18,12 +34,12 @@ pub(super) struct Vitals {
     last: AtomicU64,
     frames: AtomicU64,
     longest: AtomicU64,
-    xruns: Arc<AtomicU64>,
+    xruns: Xruns,
 }
 
 impl Vitals {
     /// Of a stream that adds its overruns and underruns to `xruns`.
-    pub(super) fn new(xruns: Arc<AtomicU64>) -> Self {
+    pub(super) fn new(xruns: Xruns) -> Self {
         Self {
             closed: AtomicBool::new(false),
             first: AtomicU64::new(0),
@@ -45,7 +61,7 @@ impl Vitals {
 
     /// The card has lost sound, or played silence, because somebody was late.
     pub(super) fn count_xrun(&self) {
-        self.xruns.fetch_add(1, Ordering::Relaxed);
+        self.xruns.add();
     }
 
     /// The time of the last callback, if there was one.

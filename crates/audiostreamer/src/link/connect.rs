@@ -11,11 +11,13 @@ use tokio::net::{TcpStream, UdpSocket, lookup_host};
 use tokio::time::{sleep, timeout};
 
 use super::tcp::{self, Framing};
-use super::{Link, TcpWriter, Transport};
-use crate::error::plain;
+use super::{Credentials, Link, TcpWriter, Transport, secure};
+use crate::error::{Error, plain};
+use crate::report::host_port;
+use crate::trust::Fingerprint;
 
 /// Who to connect to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Target {
     /// A name or an address.
     pub host: String,
@@ -23,27 +25,62 @@ pub struct Target {
     pub port: u16,
     /// How packets travel.
     pub transport: Transport,
-    /// For TCP only.
-    pub framing: Framing,
+    /// In the clear or not.
+    pub security: Security,
+}
+
+/// Whether others on the way can listen.
+#[derive(Clone, Debug)]
+pub enum Security {
+    /// They can. The framing is for TCP.
+    Plain(Framing),
+    /// They can't: QUIC and TLS.
+    Encrypted(Box<Credentials>),
 }
 
 /// What happens to the link.
 pub enum LinkEvent {
-    /// There is a link now; over UDP that only means that nothing has been refused yet.
+    /// There is a link now; over plain UDP that only means that nothing has been refused yet.
     Up(Link),
     /// There is none now, for this reason; another attempt follows.
     Down(String),
+    /// There is none, and there will be none.
+    Failed(Error),
     /// The peer sent a packet.
     Packet(Vec<u8>),
+    /// An encrypted link hears nothing, although it should. It may come back.
+    Silent,
+    /// It has come back.
+    Heard,
+    /// A server's key was seen for the first time, and is kept.
+    Met(Fingerprint),
+}
+
+/// Why an attempt, or the link that came of it, is over.
+pub(super) enum Ended {
+    /// The next attempt may do better.
+    Broken(String),
+    /// The server has no time for us: it must not be asked ten times a second.
+    TurnedAway,
+    /// It would not.
+    Failed(Error),
+}
+
+impl From<io::Error> for Ended {
+    fn from(error: io::Error) -> Self {
+        Ended::Broken(plain(&error))
+    }
 }
 
 /// Tries again so often: soon enough that sound is back within a moment of the peer, rare enough
 /// not to be a burden.
 const RETRY: Duration = Duration::from_millis(100);
 const RESOLVE_RETRY: Duration = Duration::from_secs(1);
+const BUSY_RETRY: Duration = Duration::from_millis(900);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Runs until it is dropped. Of a name's addresses each attempt takes the next.
+/// Runs until it is dropped, or until there is no point in going on. Of a name's addresses each
+/// attempt takes the next.
 pub async fn keep_connected(target: Target, handle: impl Fn(LinkEvent)) {
     for attempt in 0.. {
         let addresses = match resolve(&target).await {
@@ -55,20 +92,47 @@ pub async fn keep_connected(target: Target, handle: impl Fn(LinkEvent)) {
             }
         };
         let address = addresses[attempt % addresses.len()];
-        tracing::trace!(%address, attempt, "connecting");
-        let error = match target.transport {
-            Transport::Udp => run_udp(address, &handle).await,
-            Transport::Tcp => run_tcp(address, target.framing, &handle).await,
-        };
-        handle(LinkEvent::Down(plain(&error)));
+        tracing::trace!(%address, attempt, transport = %target.transport, "connecting");
+        match run(&target, address, &handle).await {
+            Ended::Broken(why) => handle(LinkEvent::Down(why)),
+            Ended::TurnedAway => {
+                handle(LinkEvent::Down("the server takes no more connections at the moment".into()));
+                sleep(BUSY_RETRY).await;
+            }
+            Ended::Failed(error) => {
+                handle(LinkEvent::Failed(error));
+                return std::future::pending().await;
+            }
+        }
         sleep(RETRY).await;
     }
 }
 
+async fn run(target: &Target, address: SocketAddr, handle: &impl Fn(LinkEvent)) -> Ended {
+    let result = match (&target.security, target.transport) {
+        (Security::Plain(_), Transport::Udp) => run_udp(address, handle).await,
+        (Security::Plain(framing), Transport::Tcp) => run_tcp(address, *framing, handle).await,
+        (Security::Encrypted(credentials), transport) => {
+            let peer = secure::Peer { name: host_port(&target.host, target.port), address, credentials };
+            match transport {
+                Transport::Udp => peer.run_quic(handle).await,
+                Transport::Tcp => peer.run_tls(handle).await,
+            }
+        }
+    };
+    match result {
+        Err(ended) => ended,
+        Ok(never) => match never {},
+    }
+}
+
+/// What never comes: a link runs until it fails.
+pub(super) enum Never {}
+
 async fn resolve(target: &Target) -> Result<Vec<SocketAddr>, String> {
     let name = &target.host;
     let looked_up = lookup_host((name.as_str(), target.port)).await;
-    let addresses: Vec<_> = looked_up.map_err(|error| format!("{name} does not resolve: {error}"))?.collect();
+    let addresses: Vec<_> = looked_up.map_err(|error| format!("{name} does not resolve: {}", plain(&error)))?.collect();
     if addresses.is_empty() {
         return Err(format!("{name} has no address"));
     }
@@ -76,27 +140,18 @@ async fn resolve(target: &Target) -> Result<Vec<SocketAddr>, String> {
 }
 
 /// Sends and receives datagrams until the peer refuses them.
-async fn run_udp(peer: SocketAddr, handle: &impl Fn(LinkEvent)) -> io::Error {
-    let socket = match connect_udp(peer).await {
-        Ok(socket) => Arc::new(socket),
-        Err(error) => return error,
-    };
+async fn run_udp(peer: SocketAddr, handle: &impl Fn(LinkEvent)) -> Result<Never, Ended> {
+    let socket = Arc::new(connect_udp(peer).await?);
     handle(LinkEvent::Up(Link::Udp { socket: socket.clone(), peer }));
     let mut buffer = vec![0; 65_536];
     loop {
-        match socket.recv(&mut buffer).await {
-            Ok(length) => handle(LinkEvent::Packet(buffer[..length].to_vec())),
-            Err(error) => return error,
-        }
+        let length = socket.recv(&mut buffer).await?;
+        handle(LinkEvent::Packet(buffer[..length].to_vec()));
     }
 }
 
 async fn connect_udp(peer: SocketAddr) -> io::Result<UdpSocket> {
-    let any: SocketAddr = match peer {
-        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
-        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
-    };
-    let socket = UdpSocket::bind(any).await?;
+    let socket = UdpSocket::bind(any_address(peer)).await?;
     // Connected, so that the kernel tells us of refusals and drops what others send.
     socket.connect(peer).await?;
     // The runtime has yet to learn that it can send: until then it would drop what is sent.
@@ -104,32 +159,35 @@ async fn connect_udp(peer: SocketAddr) -> io::Result<UdpSocket> {
     Ok(socket)
 }
 
+/// Any port of any address of the peer's family.
+pub(super) fn any_address(peer: SocketAddr) -> SocketAddr {
+    match peer {
+        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+    }
+}
+
 /// Reads packets until the connection ends.
-async fn run_tcp(peer: SocketAddr, framing: Framing, handle: &impl Fn(LinkEvent)) -> io::Error {
-    let stream = match connect_tcp(peer).await {
-        Ok(stream) => stream,
-        Err(error) => return error,
-    };
-    let (mut reader, writer) = stream.into_split();
+async fn run_tcp(peer: SocketAddr, framing: Framing, handle: &impl Fn(LinkEvent)) -> Result<Never, Ended> {
+    let (mut reader, writer) = connect_tcp(peer).await?.into_split();
     handle(LinkEvent::Up(Link::Tcp(TcpWriter::new(writer, framing))));
     let mut deframer = Deframer::default();
     let mut buffer = vec![0; 16_384];
     loop {
-        match reader.read(&mut buffer).await {
-            Ok(0) => return io::Error::new(io::ErrorKind::UnexpectedEof, "closed by the other side"),
-            Ok(length) if framing == Framing::Rfc4571 => {
+        match reader.read(&mut buffer).await? {
+            0 => return Err(Ended::Broken("closed by the other side".into())),
+            length if framing == Framing::Rfc4571 => {
                 deframer.handle_bytes(&buffer[..length]);
                 while let Some(packet) = deframer.poll_packet() {
                     handle(LinkEvent::Packet(packet.to_vec()));
                 }
             }
-            Ok(_) => {} // whoever plays raw PCM has nothing to tell us
-            Err(error) => return error,
+            _ => {} // whoever plays raw PCM has nothing to tell us
         }
     }
 }
 
-async fn connect_tcp(peer: SocketAddr) -> io::Result<TcpStream> {
+pub(super) async fn connect_tcp(peer: SocketAddr) -> io::Result<TcpStream> {
     let stream = timeout(CONNECT_TIMEOUT, TcpStream::connect(peer))
         .await
         .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "no answer"))??;

@@ -1,7 +1,16 @@
-//! Bytes to and from one peer, over UDP or TCP.
+//! Bytes to and from one peer: over UDP or TCP, encrypted (QUIC, TLS) or plain.
 
+mod auto;
+mod chooser;
 mod connect;
+pub mod control;
+mod conversation;
+mod credentials;
+pub(crate) mod mismatch;
+pub mod quic;
+mod secure;
 pub mod tcp;
+pub mod tls;
 
 use std::fmt;
 use std::io;
@@ -10,8 +19,13 @@ use std::sync::{Arc, Mutex};
 
 use tokio::net::UdpSocket;
 
-pub use connect::{LinkEvent, Target, keep_connected};
+pub use auto::keep_connected_either_way;
+pub use connect::{LinkEvent, Security, Target, keep_connected};
+pub(crate) use conversation::Conversation;
+pub use credentials::{Credentials, PairingCode, ServerKey};
 pub use tcp::TcpWriter;
+pub(crate) use tls::RecordReader;
+pub use tls::TlsWriter;
 
 /// The port that everything listens on when none is given; RFC 3551 names it for RTP.
 pub const DEFAULT_PORT: u16 = 5004;
@@ -34,6 +48,15 @@ impl fmt::Display for Transport {
     }
 }
 
+/// Which transports a client may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// UDP, and TCP where that does not get through. Plain links can't tell: there it is UDP.
+    Auto,
+    /// Only this one.
+    Only(Transport),
+}
+
 /// The sending half of a connection to one peer. Sending never waits.
 #[expect(missing_docs, reason = "the variants say what their fields are")]
 pub enum Link {
@@ -41,6 +64,10 @@ pub enum Link {
     Udp { socket: Arc<UdpSocket>, peer: SocketAddr },
     /// A connection of its own.
     Tcp(TcpWriter),
+    /// Encrypted datagrams.
+    Quic(quinn::Connection),
+    /// An encrypted connection.
+    Tls(TlsWriter),
 }
 
 /// A link that several streams send over; never held for longer than one packet.
@@ -73,6 +100,46 @@ impl Link {
                 Err(_) => Ok(Sent::Dropped),
             },
             Link::Tcp(writer) => writer.send(packet),
+            Link::Quic(connection) => quic::send(connection, packet),
+            Link::Tls(writer) => writer.send(packet),
+        }
+    }
+
+    /// What it goes over.
+    pub fn transport(&self) -> Transport {
+        match self {
+            Link::Udp { .. } | Link::Quic(_) => Transport::Udp,
+            Link::Tcp(_) | Link::Tls(_) => Transport::Tcp,
+        }
+    }
+
+    /// Whether others on the way can listen.
+    pub fn is_encrypted(&self) -> bool {
+        matches!(self, Link::Quic(_) | Link::Tls(_))
+    }
+
+    /// The QUIC connection that it is, if it is one.
+    pub(crate) fn quic(&self) -> Option<&quinn::Connection> {
+        match self {
+            Link::Quic(connection) => Some(connection),
+            _ => None,
+        }
+    }
+
+    /// Ends the connection as soon as what was sent has gone out. Only QUIC leaves sending to the
+    /// runtime, and so only there is anything to wait for.
+    pub async fn finish(self) {
+        if let Link::Quic(connection) = self {
+            quic::finish(&connection).await;
+        }
+    }
+
+    /// Ends the connection at once, where there is one.
+    pub fn close(&self, code: u32) {
+        match self {
+            Link::Quic(connection) => connection.close(code.into(), b""),
+            Link::Tls(writer) => writer.close(),
+            Link::Udp { .. } | Link::Tcp(_) => {}
         }
     }
 }

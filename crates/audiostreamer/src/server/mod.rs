@@ -4,9 +4,14 @@
 //! else. The runtime reads the sockets, turns packets into units and sends them to the callback;
 //! one loop owns all state.
 
+mod admission;
+mod config;
+mod connections;
+mod greeting;
+mod peer;
+mod quic;
 mod stats;
 mod stream;
-mod tcp;
 mod udp;
 
 use std::net::SocketAddr;
@@ -14,51 +19,27 @@ use std::time::Duration;
 
 use audiostreamer_core::mixer::{Mixer, MixerHandle};
 use audiostreamer_core::packet::Packet;
-use audiostreamer_core::{Format, Instant, PayloadTypes};
+use audiostreamer_core::playout::{Latency, Profile};
+use audiostreamer_core::rtcp::Outgoing;
+use audiostreamer_core::{Format, Instant};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::clock;
-use crate::device::{self, Notice, Shape, SinkSpec, Wanted};
+use crate::device::{self, Notice, Shape, Xruns};
 use crate::error::Error;
 use crate::link::tcp::Framing;
-use crate::link::{SharedLink, Transport};
+use crate::link::{SharedLink, canonical, mismatch};
 use crate::report::{Event, Report};
+use crate::trust::Admission;
+use connections::{ConnectionEvent, Connections};
+use peer::Peer;
 use stream::Stream;
-use tcp::{ConnectionEvent, Connections};
 use udp::UdpPort;
 
+pub use admission::Limits;
+pub use config::{Config, Encryption, WireFormat};
 pub use stats::{Counted, Status, StreamStatus};
-
-/// What a server does.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// The address and port of both protocols; port 0 takes a free one.
-    pub listen: SocketAddr,
-    /// Whether UDP is listened to.
-    pub udp: bool,
-    /// Whether TCP is listened to.
-    pub tcp: bool,
-    /// Where it is played.
-    pub sink: SinkSpec,
-    /// What the sink is asked for.
-    pub wanted: Wanted,
-    /// The playout delay of each stream: from a packet's arrival to its being asked for.
-    pub latency: Duration,
-    /// Streams that play at the same time; more are refused.
-    pub clients_max: usize,
-    /// RTP, or bare PCM.
-    pub wire: WireFormat,
-}
-
-/// What is expected on the wire.
-#[derive(Clone, Debug)]
-pub enum WireFormat {
-    /// RTP with these payload types.
-    Rtp(Box<PayloadTypes>),
-    /// Bare PCM of this format.
-    Raw(Format),
-}
 
 /// Streams that are known but do not play (yet), each a small record: what is not proved to be a
 /// stream may not push out what is, and may not grow. As many may begin at the same moment, as
@@ -73,6 +54,9 @@ const SILENT_MAX_RAW: Duration = Duration::from_secs(2);
 /// Reports, statistics and timeouts are looked after so often.
 const TICK: Duration = Duration::from_millis(50);
 
+/// The list of who may play is looked at so often: whoever is revoked is shut out as soon.
+const LOOK: Duration = Duration::from_secs(1);
+
 /// The most frames that playouts are made for at once; larger blocks are filled in pieces.
 const FRAMES_MAX: usize = 1024;
 
@@ -84,8 +68,9 @@ pub async fn run(
 ) -> Result<Counted, Error> {
     let (udp, mut connections, address) = listen(&config)?;
     let (sink_events, mut from_sink) = unbounded_channel();
-    let sink = start_sink(&config, sink_events)?;
-    let mut server = Server::new(config, report);
+    let xruns = Xruns::default();
+    let sink = start_sink(&config, xruns.clone(), sink_events)?;
+    let mut server = Server::new(config, report, xruns);
     server.say(Event::Listening { address, transports: server.transports() });
 
     let mut tick = interval(TICK);
@@ -105,6 +90,8 @@ pub async fn run(
         }
     };
     server.say_goodbye();
+    server.count_refused(&connections);
+    connections.finish().await;
     drop(sink); // finishes a file
     let counted = server.counted();
     server.say(Event::Played(counted));
@@ -112,15 +99,21 @@ pub async fn run(
 }
 
 fn listen(config: &Config) -> Result<(UdpPort, Connections, SocketAddr), Error> {
-    let udp = UdpPort::bind(config.udp.then_some(config.listen))?;
+    let (udp, tcp) = (config.udp.then_some(config.listen), config.tcp.then_some(config.listen));
+    if let (Some(encryption), WireFormat::Rtp(_)) = (&config.encryption, &config.wire) {
+        let connections = Connections::encrypted((udp, tcp), encryption, config.limits)?;
+        let address = connections.address().unwrap_or(config.listen);
+        return Ok((UdpPort::bind(None)?, connections, address));
+    }
+    let udp = UdpPort::bind(udp)?;
     // Port 0 asks for a free one: the same for both.
     let port = udp.address().map_or(config.listen.port(), |address| address.port());
-    let tcp = SocketAddr::new(config.listen.ip(), port);
+    let tcp = tcp.map(|address| SocketAddr::new(address.ip(), port));
     let framing = match config.wire {
         WireFormat::Rtp(_) => Framing::Rfc4571,
         WireFormat::Raw(_) => Framing::None,
     };
-    let connections = Connections::bind(config.tcp.then_some(tcp), framing)?;
+    let connections = Connections::plain(tcp, framing, config.limits)?;
     let address = udp.address().or(connections.address()).unwrap_or(config.listen);
     Ok((udp, connections, address))
 }
@@ -130,7 +123,7 @@ enum SinkEvent {
     Notice(Notice),
 }
 
-fn start_sink(config: &Config, events: UnboundedSender<SinkEvent>) -> Result<device::Running, Error> {
+fn start_sink(config: &Config, xruns: Xruns, events: UnboundedSender<SinkEvent>) -> Result<device::Running, Error> {
     let clients_max = config.clients_max;
     let opened = events.clone();
     let make = move |shape: &Shape| -> device::Render {
@@ -139,7 +132,7 @@ fn start_sink(config: &Config, events: UnboundedSender<SinkEvent>) -> Result<dev
         Box::new(move |out, delay| mixer.fill(clock::now(), delay, out))
     };
     let notify = move |notice| drop(events.send(SinkEvent::Notice(notice)));
-    Ok(device::start_sink(&config.sink, config.wanted, make, notify)?)
+    Ok(device::start_sink(&config.sink, config.wanted, xruns, make, notify)?)
 }
 
 enum Playing {
@@ -148,33 +141,12 @@ enum Playing {
     Ended,
 }
 
-/// Where packets come from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Peer {
-    Udp(SocketAddr),
-    Tcp { connection: u64, address: SocketAddr },
-}
-
-impl Peer {
-    fn address(&self) -> SocketAddr {
-        match *self {
-            Peer::Udp(address) | Peer::Tcp { address, .. } => crate::link::canonical(address),
-        }
-    }
-
-    fn transport(&self) -> Transport {
-        match self {
-            Peer::Udp(_) => Transport::Udp,
-            Peer::Tcp { .. } => Transport::Tcp,
-        }
-    }
-}
-
 /// The card as the streams see it.
 pub(crate) struct Output {
     pub mixer: MixerHandle,
     pub shape: Shape,
-    pub latency: Duration,
+    pub latency: Latency,
+    pub profile: Profile,
 }
 
 struct Server<R> {
@@ -184,26 +156,39 @@ struct Server<R> {
     ssrc: u32,
     cname: String,
     output: Option<Output>,
+    xruns: Xruns,
     streams: Vec<Stream>,
     packets_refused: u64,
+    /// Turned away before they were clients; as last counted.
+    connections_refused: u64,
+    datagrams_refused: u64,
     ended: Counted,
     last_refused: Option<Peer>,
+    /// When a rejection was last worth a line: strangers must not fill the log.
+    last_rejected: Option<Instant>,
+    /// When the list of who may play is looked at next.
+    next_look: Instant,
     started: Instant,
     packet: Vec<u8>,
 }
 
 impl<R: Fn(Report)> Server<R> {
-    fn new(config: Config, report: R) -> Self {
+    fn new(config: Config, report: R, xruns: Xruns) -> Self {
         Self {
             config,
             report,
             ssrc: crate::random::u64() as u32,
             cname: crate::random::cname(),
             output: None,
+            xruns,
             streams: Vec::new(),
             packets_refused: 0,
+            connections_refused: 0,
+            datagrams_refused: 0,
             ended: Counted::default(),
             last_refused: None,
+            last_rejected: None,
+            next_look: clock::now(),
             started: clock::now(),
             packet: Vec::new(),
         }
@@ -226,24 +211,42 @@ impl<R: Fn(Report)> Server<R> {
 
     fn handle_connection(&mut self, connections: &mut Connections, event: ConnectionEvent) {
         match event {
-            ConnectionEvent::Bytes { connection, address, bytes } => {
-                let peer = Peer::Tcp { connection, address };
-                match self.config.wire {
-                    WireFormat::Raw(format) => {
-                        if let Some(index) = self.raw_stream(peer, format) {
-                            self.streams[index].handle_raw_stream(clock::now(), &bytes);
-                            self.play_outputs(index);
-                        }
-                    }
-                    WireFormat::Rtp(_) => self.handle_packet(peer, &bytes, || connections.link(connection)),
-                }
+            ConnectionEvent::Opened { peer, admission: Admission::Invited(name), .. } => {
+                let Some(key) = peer.key() else { return };
+                self.say(Event::ClientInvited { peer: peer.address(), name, key });
             }
-            ConnectionEvent::Closed { connection } => {
-                connections.close(connection);
-                let of_it = self.streams.iter_mut().filter(|stream| stream.is_of(connection));
-                of_it.for_each(|stream| stream.finish("has closed the connection"));
+            ConnectionEvent::Opened { .. } => {}
+            ConnectionEvent::Rejected { address, why } => self.say_rejected(canonical(address), why),
+            ConnectionEvent::Bytes { peer, bytes } => match self.config.wire {
+                WireFormat::Raw(format) => {
+                    if let Some(index) = self.raw_stream(peer, format) {
+                        self.streams[index].handle_raw_stream(clock::now(), &bytes);
+                        self.play_outputs(index);
+                    }
+                }
+                WireFormat::Rtp(_) => self.handle_packet(peer, &bytes, || connections.link(&peer)),
+            },
+            ConnectionEvent::Closed { peer } => {
+                connections.close(&peer);
+                self.finish_streams(&peer, "has closed the connection");
             }
         }
+    }
+
+    /// Tells our user that somebody knocked in vain, at most once a second.
+    fn say_rejected(&mut self, peer: SocketAddr, why: Option<String>) {
+        let now = clock::now();
+        if let Some(why) = why
+            && self.last_rejected.is_none_or(|last| now - last > Duration::from_secs(1))
+        {
+            self.last_rejected = Some(now);
+            self.say(Event::ClientRejected { peer, why });
+        }
+    }
+
+    /// No more will come from that connection.
+    fn finish_streams(&mut self, peer: &Peer, why: &'static str) {
+        self.streams.iter_mut().filter(|stream| stream.peer == *peer).for_each(|stream| stream.finish(why));
     }
 
     /// Takes one packet: any bytes.
@@ -258,42 +261,48 @@ impl<R: Fn(Report)> Server<R> {
             }
             Some(Packet::Rtcp(rtcp)) => {
                 for index in (0..self.streams.len()).rev() {
-                    if self.streams[index].peer == peer {
+                    if self.streams[index].peer.is_same_client(&peer) {
                         self.streams[index].handle_rtcp(now, rtcp);
                         self.play_outputs(index);
                     }
                 }
-                if !self.streams.iter().any(|stream| stream.peer == peer) {
+                if !self.streams.iter().any(|stream| stream.peer.is_same_client(&peer)) {
                     self.answer_hello(rtcp, link);
                 }
             }
-            None => self.packets_refused += 1,
+            None => {
+                self.packets_refused += 1;
+                if let Peer::Udp(_) = peer
+                    && let Some(answer) = mismatch::no_quic(bytes)
+                {
+                    send(link(), &answer);
+                }
+            }
         }
     }
 
     /// A client asks whether anybody is there: an empty report says yes, in no more bytes than it
     /// took to ask.
     fn answer_hello(&mut self, hello: &[u8], link: impl FnOnce() -> Option<SharedLink>) {
-        let answer = audiostreamer_core::rtcp::Outgoing {
-            ssrc: self.ssrc,
-            cname: &self.cname,
-            sender: None,
-            report: None,
-            bye: false,
-        };
-        answer.write(&mut self.packet);
-        if self.packet.len() <= hello.len()
-            && let Some(link) = link()
-            && let Ok(mut link) = link.lock()
-        {
-            let _ = link.send(&self.packet); // who asked has gone: so be it
+        Outgoing { ssrc: self.ssrc, cname: &self.cname, ..Outgoing::default() }.write(&mut self.packet);
+        if self.packet.len() <= hello.len() {
+            send(link(), &self.packet);
         }
     }
 
     fn rtp_stream(&mut self, peer: Peer, ssrc: u32, link: impl FnOnce() -> Option<SharedLink>) -> Option<usize> {
-        let known = self.streams.iter().position(|stream| stream.peer == peer && stream.source == Some(ssrc));
-        if known.is_some() {
-            return known;
+        let is_it = |stream: &Stream| stream.peer.is_same_client(&peer) && stream.source == Some(ssrc);
+        if let Some(known) = self.streams.iter().position(is_it) {
+            let stream = &mut self.streams[known];
+            if peer.succeeds(&stream.peer) {
+                stream.go_on_with(peer, link()?);
+            }
+            return Some(known);
+        }
+        let of_client = self.streams.iter().filter(|stream| stream.peer.is_same_client(&peer));
+        if of_client.count() >= self.config.limits.streams_per_client {
+            self.packets_refused += 1;
+            return None;
         }
         let WireFormat::Rtp(types) = &self.config.wire else { return None };
         let types = (**types).clone();
@@ -327,8 +336,8 @@ impl<R: Fn(Report)> Server<R> {
         for event in stream.play_outputs(self.output.as_mut(), room) {
             match event {
                 stream::Event::Started(format) => {
-                    let (peer, transport) = (peer.address(), peer.transport());
-                    self.say(Event::ClientStarted { peer, transport, format });
+                    let (peer, transport, encrypted) = (peer.address(), peer.transport(), peer.is_encrypted());
+                    self.say(Event::ClientStarted { peer, transport, encrypted, format });
                 }
                 stream::Event::Refused if self.last_refused != Some(peer) => {
                     self.last_refused = Some(peer);
@@ -351,7 +360,8 @@ impl<R: Fn(Report)> Server<R> {
     fn handle_sink(&mut self, event: Option<SinkEvent>) -> Result<Playing, Error> {
         match event {
             Some(SinkEvent::Opened(mixer, shape)) => {
-                self.output = Some(Output { mixer, shape, latency: self.config.latency });
+                let &Config { latency, profile, .. } = &self.config;
+                self.output = Some(Output { mixer, shape, latency, profile });
                 for stream in &mut self.streams {
                     stream.reopen(self.output.as_mut());
                 }
@@ -391,11 +401,18 @@ impl<R: Fn(Report)> Server<R> {
                 self.end_stream(index, why);
             }
         }
-        for connection in connections.idle(now, SILENT_MAX, |connection| {
-            self.streams.iter().any(|stream| stream.is_proved() && stream.is_of(connection))
-        }) {
-            connections.close(connection);
+        let plays = |peer: &Peer| self.streams.iter().any(|stream| stream.is_proved() && stream.peer == *peer);
+        for peer in connections.idle(now, SILENT_MAX, plays) {
+            connections.close(&peer);
         }
+        if now >= self.next_look {
+            self.next_look = now + LOOK;
+            for peer in connections.close_revoked() {
+                self.finish_streams(&peer, "has been shut out");
+                self.say(Event::ClientRejected { peer: peer.address(), why: "its key has been revoked".into() });
+            }
+        }
+        self.count_refused(connections);
         let status = self.status();
         (self.report)(Report::Server(status));
     }
@@ -410,6 +427,11 @@ impl<R: Fn(Report)> Server<R> {
         }
     }
 
+    fn count_refused(&mut self, connections: &Connections) {
+        self.connections_refused = connections.refused();
+        self.datagrams_refused = connections.packets_refused();
+    }
+
     /// Tells every client that we end.
     fn say_goodbye(&mut self) {
         for stream in &mut self.streams {
@@ -421,7 +443,8 @@ impl<R: Fn(Report)> Server<R> {
         let levels = self.output.as_mut().map(|output| output.mixer.levels());
         let shape = self.output.as_ref().map(|output| output.shape);
         let streams = self.streams.iter_mut().filter(|stream| stream.is_proved()).map(Stream::status).collect();
-        Status { levels, shape, streams }
+        let (xruns, connections_refused) = (self.xruns.count(), self.connections_refused);
+        Status { levels, shape, xruns, streams, connections_refused }
     }
 
     fn counted(&mut self) -> Counted {
@@ -430,7 +453,9 @@ impl<R: Fn(Report)> Server<R> {
             stream.collect();
             counted.add(stream);
         }
-        counted.packets_refused += self.packets_refused;
+        counted.packets_refused += self.packets_refused + self.datagrams_refused;
+        counted.connections_refused = self.connections_refused;
+        counted.xruns = self.xruns.count();
         counted.duration = clock::now() - self.started;
         counted
     }
@@ -445,5 +470,13 @@ impl<R: Fn(Report)> Server<R> {
 
     fn say(&self, event: Event) {
         (self.report)(Report::Event(event));
+    }
+}
+
+fn send(link: Option<SharedLink>, packet: &[u8]) {
+    if let Some(link) = link
+        && let Ok(mut link) = link.lock()
+    {
+        let _ = link.send(packet); // who asked has gone: so be it
     }
 }

@@ -4,11 +4,11 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use audiostreamer_core::{mixer, playout, receiver};
+use audiostreamer_core::{Budget, mixer, playout, receiver};
 
 use super::stream::Stream;
 use crate::device::Shape;
-use crate::report::{Meter, Milliseconds};
+use crate::report::{Count, Meter, Milliseconds};
 
 /// A snapshot, several times a second.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,8 +17,12 @@ pub struct Status {
     pub levels: Option<mixer::Levels>,
     /// Of the card, `None` while there is none.
     pub shape: Option<Shape>,
+    /// How often the card has played silence for want of sound.
+    pub xruns: u64,
     /// The clients that play.
     pub streams: Vec<StreamStatus>,
+    /// Connections that were turned away, since the start.
+    pub connections_refused: u64,
 }
 
 /// One client.
@@ -37,9 +41,9 @@ pub struct StreamStatus {
 }
 
 impl StreamStatus {
-    /// From the arrival of a packet to the card's output, as last measured.
-    pub fn latency(&self, levels: &mixer::Levels) -> Duration {
-        self.playout.last_delay + levels.output_delay
+    /// The latency by stage, as last measured.
+    pub fn budget(&self, levels: &mixer::Levels) -> Budget {
+        Budget::new(&self.received, &self.playout, levels.output_delay)
     }
 }
 
@@ -47,6 +51,9 @@ impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(levels) = &self.levels else { return f.write_str("no output device") };
         write!(f, "{}", Meter(levels.peak))?;
+        if self.xruns > 0 {
+            write!(f, " {}", Count(self.xruns, "xrun"))?;
+        }
         if self.streams.is_empty() {
             f.write_str(" waiting for a client")?;
         }
@@ -57,10 +64,14 @@ impl fmt::Display for Status {
             let StreamStatus { peer, received, playout, concealed, .. } = stream;
             let state = if playout.playing { "playing" } else { "silent" };
             // What matters most comes first: a narrow terminal cuts the rest off.
-            write!(f, "  {peer} {state}  latency {}", Milliseconds(stream.latency(levels)))?;
-            write!(f, ", buffer {}", Milliseconds(playout.buffered))?;
+            let budget = stream.budget(levels);
+            write!(f, "  {peer} {state}  latency {}", Milliseconds(budget.sum()))?;
+            write!(f, ", of it jitter buffer {}", Milliseconds(budget.jitter_buffer))?;
             write!(f, "  {} lost, {} concealed", received.packets_lost, Milliseconds(*concealed))?;
             write!(f, "  {} packets", received.packets_received)?;
+        }
+        if self.connections_refused > 0 {
+            write!(f, "  {} connections refused", self.connections_refused)?;
         }
         Ok(())
     }
@@ -79,8 +90,12 @@ pub struct Counted {
     pub packets_lost: u64,
     /// What arrived and was no packet of a stream.
     pub packets_refused: u64,
+    /// Connections that were turned away: too many, too slow, or not let in.
+    pub connections_refused: u64,
     /// Sound made up for what was missing.
     pub concealed: Duration,
+    /// How often the sound card has played silence for want of sound.
+    pub xruns: u64,
 }
 
 impl Counted {

@@ -8,8 +8,9 @@ use audiostreamer_core::raw::RawReceiver;
 use audiostreamer_core::receiver::{self, Output as Received};
 use audiostreamer_core::{Error, Format, Instant, PayloadTypes, Playout, Receiver, playout};
 
+use super::peer::Peer;
 use super::stats::StreamStatus;
-use super::{FRAMES_MAX, Output, Peer};
+use super::{FRAMES_MAX, Output};
 use crate::link::SharedLink;
 
 /// One source of one peer.
@@ -113,7 +114,8 @@ impl Stream {
         while let Some(received) = self.poll_output() {
             let begins = match &received {
                 Received::Start(format) => Some(*format),
-                _ => self.refused.filter(|_| room),
+                Received::Unit(_) => self.refused.filter(|_| room),
+                Received::End => None, // there is nothing left to begin with
             };
             if let Some(format) = begins {
                 events.push(self.begin(format, output.as_deref_mut(), room));
@@ -198,8 +200,11 @@ impl Stream {
         self.format.is_some()
     }
 
-    pub fn is_of(&self, connection: u64) -> bool {
-        matches!(self.peer, Peer::Tcp { connection: ours, .. } if ours == connection)
+    /// The client has come back over another connection: its stream goes on as if nothing had been.
+    pub fn go_on_with(&mut self, peer: Peer, back: SharedLink) {
+        tracing::debug!(before = ?self.peer, now = ?peer, "a stream has moved");
+        self.peer = peer;
+        self.back = Some(back);
     }
 
     pub fn last_heard(&self) -> Instant {
@@ -273,9 +278,59 @@ impl Stream {
 fn voice(format: Format, output: &Output) -> Result<(VoiceHandle, Box<Voice>), Error> {
     let config = playout::Config {
         latency: output.latency,
+        profile: output.profile,
         rate: output.shape.rate,
         channels: output.shape.channels,
         frames_max: FRAMES_MAX,
     };
     Ok(Voice::new(Playout::new(format, config)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use audiostreamer_core::rtcp::Outgoing;
+
+    use super::*;
+
+    const START: Instant = Instant::from_nanos(1_000_000_000);
+    const SOURCE: u32 = 7;
+
+    fn stream() -> Stream {
+        let receiver = Receiver::new(START, 1, "server", SOURCE, PayloadTypes::default());
+        let peer = Peer::Udp(([127, 0, 0, 1], 5004).into());
+        Stream::new(START, peer, Some(SOURCE), Inbound::Rtp(Box::new(receiver)), None)
+    }
+
+    /// The packet with that number, of L16 in mono (RFC 3551); what the server hears of it.
+    fn send(stream: &mut Stream, number: u16, room: bool) -> Vec<Event> {
+        let timestamp = u32::from(number) * 441;
+        let payload = [0; 882];
+        stream
+            .handle_rtp(START, &Rtp { ssrc: SOURCE, payload_type: 11, sequence: number, timestamp, payload: &payload });
+        stream.play_outputs(None, room)
+    }
+
+    fn say_bye(stream: &mut Stream, room: bool) -> Vec<Event> {
+        let mut bye = Vec::new();
+        Outgoing { ssrc: SOURCE, cname: "client", bye: true, ..Outgoing::default() }.write(&mut bye);
+        stream.handle_rtcp(START, &bye);
+        stream.play_outputs(None, room)
+    }
+
+    #[test]
+    fn a_refused_stream_begins_when_there_is_room() {
+        let mut stream = stream();
+        assert!(send(&mut stream, 0, false).is_empty(), "one packet is no stream");
+        assert!(matches!(send(&mut stream, 1, false)[..], [Event::Refused]));
+        assert!(matches!(send(&mut stream, 2, true)[..], [Event::Started(_)]));
+        assert!(stream.is_proved());
+    }
+
+    #[test]
+    fn a_refused_stream_does_not_begin_with_its_last_word() {
+        let mut stream = stream();
+        (0..3).for_each(|number| drop(send(&mut stream, number, false)));
+        assert!(matches!(say_bye(&mut stream, true)[..], [Event::Ended]));
+        assert!(!stream.is_proved());
+    }
 }

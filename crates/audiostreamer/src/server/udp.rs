@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::link::{Link, SharedLink, shared};
 
 /// Room for packets that arrive while the runtime does something else: at 1.5 Mb/s of PCM 1.4 s.
-const RECEIVE_BYTES: usize = 1 << 18;
+pub(super) const RECEIVE_BYTES: usize = 1 << 18;
 
 /// One socket and its buffer; or none, which never receives.
 pub(super) struct UdpPort {

@@ -14,6 +14,23 @@ pub struct Audio {
 }
 
 impl Audio {
+    /// The first channel as one of several, the others silent.
+    pub fn on_channel(&self, channel: usize, channels: usize) -> Audio {
+        let mut samples = vec![0.0; self.frames() * channels];
+        samples.iter_mut().skip(channel).step_by(channels).zip(self.channel(0)).for_each(|(to, from)| *to = from);
+        Audio { rate: self.rate, channels, samples }
+    }
+
+    /// From the first frame that is not silent to the last.
+    pub fn sound(&self) -> std::ops::Range<usize> {
+        let loud = |&index: &usize| {
+            self.samples[index * self.channels..(index + 1) * self.channels].iter().any(|&sample| sample != 0.0)
+        };
+        let first = (0..self.frames()).find(loud).expect("it is not silent");
+        let last = (0..self.frames()).rfind(loud).expect("it is not silent");
+        first..last + 1
+    }
+
     pub fn frames(&self) -> usize {
         self.samples.len() / self.channels
     }

@@ -49,6 +49,12 @@ const SEGMENT: usize = 20;
 /// How far an alignment may move at once.
 const REACH_SECONDS: f64 = 0.1;
 
+/// So many frames may a segment be beside the one before.
+const DRIFT: isize = 14;
+
+/// What the delay may take to find its place, in seconds.
+const SETTLING: f64 = 0.5;
+
 /// A segment below this looks for a better alignment.
 const DOUBTFUL: f64 = 0.8;
 
@@ -78,6 +84,16 @@ impl Heard {
     pub fn assert_unbroken(&self, correlation: f64) {
         assert!(self.correlation > correlation, "correlation is not above {correlation}: {self:?}");
         assert!(self.gaps.is_empty() && self.jumps.is_empty(), "it is broken: {self:?}");
+    }
+
+    /// Panics unless it is one piece from half a second after it is first heard: until then the delay
+    /// may still be finding its place.
+    #[track_caller]
+    pub fn assert_settled(&self, correlation: f64) {
+        assert!(self.correlation > correlation, "correlation is not above {correlation}: {self:?}");
+        let settled = |at: f64| at > self.part.start + SETTLING;
+        let broken = self.gaps.iter().any(|gap| settled(gap.at)) || self.jumps.iter().any(|jump| settled(jump.at));
+        assert!(!broken, "it is broken: {self:?}");
     }
 
     /// Seconds of the reference that are heard, gaps left out.
@@ -124,16 +140,28 @@ fn align_segments(reference: &Audio, recording: &Audio, delay: isize, segment: u
     let mut lag = delay;
     let mut lags = Vec::new();
     let mut jumps = Vec::new();
+    let mut placed = false;
     for start in (0..reference.frames()).step_by(segment) {
         let frames = start..(start + segment).min(reference.frames());
-        let better = align_segment(reference, recording, frames, lag);
-        if better != lag {
+        let better = align_segment(reference, recording, frames.clone(), lag);
+        // Where it begins is no jump, wherever most of it is.
+        if better != lag && placed {
             jumps.push(Jump { at: start as f64 / f64::from(reference.rate), millis: millis(better - lag) });
         }
-        lag = better;
+        lag = follow(reference, recording, frames.clone(), better);
+        placed |= products(reference, recording, frames, lag).is_heard();
         lags.push(lag);
     }
     (lags, jumps)
+}
+
+/// A resampler that follows a clock, or brings the delay where it belongs, moves by a little.
+fn follow(reference: &Audio, recording: &Audio, frames: Range<usize>, lag: isize) -> isize {
+    let like = |lag: isize| products(reference, recording, frames.clone(), lag).correlation();
+    if !products(reference, recording, frames.clone(), lag).is_heard() {
+        return lag;
+    }
+    (lag - DRIFT..=lag + DRIFT).max_by(|&a, &b| like(a).total_cmp(&like(b))).unwrap_or(lag)
 }
 
 /// The lag near `lag` that suits those frames clearly better, else `lag` itself.

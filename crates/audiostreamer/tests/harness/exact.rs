@@ -1,6 +1,5 @@
-//! Whether a recording holds every sample of what was sent, once, in order: for lossless streams.
-
-use std::ops::Range;
+//! Whether a recording holds every sample of what was sent, once, in order, to the bit: for what
+//! never went through a playout.
 
 use super::audio::Audio;
 
@@ -77,7 +76,7 @@ const RUN: usize = 4;
 /// everywhere. Within, no run of four samples may occur twice.
 pub fn find(reference: &Audio, recording: &Audio) -> Found {
     assert_eq!((reference.rate, reference.channels), (recording.rate, recording.channels));
-    let reference = reference.part(sound(reference));
+    let reference = reference.part(reference.sound());
     let places = Places::new(recording);
     let mut aligned = vec![false; recording.frames()];
     let mut found = Found { frames: reference.frames(), matched: 0, start: 0, faults: Vec::new(), repeated: 0 };
@@ -109,14 +108,6 @@ fn next_agreement(reference: &Audio, places: &Places, here: usize, there: usize)
 fn agreement(reference: &Audio, recording: &Audio, at: usize, place: usize) -> usize {
     let frames = (reference.frames() - at).min(recording.frames() - place);
     (0..frames).take_while(|&index| frame(reference, at + index) == frame(recording, place + index)).count()
-}
-
-/// From the first frame that is not silent to the last.
-fn sound(audio: &Audio) -> Range<usize> {
-    let loud = |&index: &usize| frame(audio, index).iter().any(|&sample| sample != 0.0);
-    let first = (0..audio.frames()).find(loud).expect("the reference is not silent");
-    let last = (0..audio.frames()).rfind(loud).expect("the reference is not silent");
-    first..last + 1
 }
 
 fn repeated(reference: &Audio, places: &Places, aligned: &[bool]) -> usize {

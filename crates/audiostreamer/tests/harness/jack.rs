@@ -2,7 +2,10 @@
 
 use std::net::TcpListener;
 use std::path::PathBuf;
+use std::thread;
+use std::time::Duration;
 
+use rustix::process::Signal;
 use tempfile::TempDir;
 
 use super::audio::Audio;
@@ -14,6 +17,9 @@ pub const PROGRAMS: [&str; 4] = ["jackd", "jack_lsp", "jack_connect", "gst-launc
 
 /// The rate of the dummy card.
 pub const RATE: u32 = 48_000;
+
+/// The frames that it moves at once.
+pub const PERIOD: usize = 512;
 
 /// The server's name. A machine has room for eight names, and a server that dies without notice
 /// leaves its own behind until the next of that name: so it is always the same one.
@@ -34,24 +40,47 @@ impl Jack {
     #[track_caller]
     pub fn start() -> Self {
         let turn = wait::until("the turn to use JACK", || TcpListener::bind(TURN).ok());
-        let rate = format!("--rate={RATE}");
-        // Synchronous: it waits for clients that a busy machine holds up, instead of going on without them.
-        let options = ["--no-realtime", "--sync", "--name", NAME, "-d", "dummy", &rate, "--period=512"];
-        let server = other("jackd", options).environment(&[("JACK_NO_AUDIO_RESERVATION", "1".into())]).start();
         let folder = tempfile::tempdir().expect("there is room");
-        let jack = Self { server: Some(server), folder, _turn: turn };
-        wait::until("JACK's answer", || jack.ports("system:").first().map(|_| ()));
+        let mut jack = Self { server: None, folder, _turn: turn };
+        jack.revive();
         jack
+    }
+
+    /// Kills the server. No other test gets its turn, or who waits for this server would find
+    /// that one's.
+    #[track_caller]
+    pub fn crash(&mut self) {
+        self.server.take().map(Program::kill);
+    }
+
+    /// Starts another in place of one that has crashed.
+    #[track_caller]
+    pub fn revive(&mut self) {
+        let format = [format!("--rate={RATE}"), format!("--period={PERIOD}")];
+        // Synchronous: it waits for clients that a busy machine holds up, instead of going on without them.
+        let options = ["--no-realtime", "--sync", "--name", NAME, "-d", "dummy"];
+        let server = other("jackd", options).args(format).environment(&environment()).start();
+        self.server = Some(server);
+        wait::until("JACK's answer", || self.ports("system:").first().map(|_| ()));
+    }
+
+    /// Has the card miss its time, once.
+    #[track_caller]
+    pub fn stumble(&self) {
+        let server = self.server.as_ref().expect("it runs");
+        server.signal(Signal::STOP);
+        thread::sleep(Duration::from_millis(100)); // about ten periods
+        server.signal(Signal::CONT);
     }
 
     /// What a program must have in its environment to find this server and no other.
     pub fn environment(&self) -> Vec<(&'static str, String)> {
-        vec![("JACK_DEFAULT_SERVER", NAME.into()), ("JACK_NO_START_SERVER", "1".into())]
+        environment()
     }
 
     /// The ports whose names begin so.
     pub fn ports(&self, beginning: &str) -> Vec<String> {
-        let listing = other("jack_lsp", ["--server", NAME]).keeping_stdout().start().wait();
+        let listing = other("jack_lsp", ["--server", NAME]).unheard().keeping_stdout().start().wait();
         let text = String::from_utf8_lossy(&listing.stdout).into_owned();
         text.lines().filter(|line| line.starts_with(beginning)).map(str::to_owned).collect()
     }
@@ -95,6 +124,25 @@ impl Drop for Jack {
     fn drop(&mut self) {
         self.server.take().map(Program::interrupt);
     }
+}
+
+/// What a program must have in its environment to find the test's server and no other.
+pub fn environment() -> Vec<(&'static str, String)> {
+    leading_to(NAME)
+}
+
+/// What a program must have in its environment to find no server.
+pub fn environment_of_none() -> Vec<(&'static str, String)> {
+    leading_to("audiostreamer-nowhere")
+}
+
+fn leading_to(name: &str) -> Vec<(&'static str, String)> {
+    let one = || "1".into();
+    vec![
+        ("JACK_DEFAULT_SERVER", name.into()),
+        ("JACK_NO_START_SERVER", one()),
+        ("JACK_NO_AUDIO_RESERVATION", one()), // no D-Bus needed
+    ]
 }
 
 /// A running recording of 32-bit floats, 48 kHz stereo.

@@ -9,13 +9,17 @@
 pub mod align;
 pub mod audio;
 pub mod compare;
+pub mod every;
 pub mod exact;
 pub mod jack;
+pub mod machine;
 pub mod packets;
 pub mod port;
+pub mod private;
 pub mod program;
 pub mod pulse;
 pub mod python;
+pub mod relay;
 pub mod server;
 pub mod signal;
 pub mod wait;

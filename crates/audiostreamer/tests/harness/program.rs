@@ -1,11 +1,13 @@
 //! Programs under test and beside it: started, fed, listened to, ended.
 
+use std::cell::RefCell;
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::ExitStatusExt;
+use std::panic;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex, Once};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -20,6 +22,7 @@ pub struct Launch {
     command: Command,
     feed: Option<Feed>,
     keep_stdout: bool,
+    unheard: bool,
 }
 
 /// What a program is given on stdin.
@@ -31,9 +34,21 @@ enum Feed {
     Open,
 }
 
-/// The program that this suite is about.
+/// The program that this suite is about. All that a test binary starts have one identity, as if
+/// they were one user's; see [`Launch::at_home`].
 pub fn ours<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Launch {
-    Launch::new(env!("CARGO_BIN_EXE_audiostreamer"), arguments)
+    Launch::new(env!("CARGO_BIN_EXE_audiostreamer"), arguments).at_home(home())
+}
+
+/// Where the programs of this test binary keep who they are; empty at its start.
+fn home() -> &'static Path {
+    static HOME: LazyLock<PathBuf> = LazyLock::new(|| {
+        let binary = std::env::current_exe().expect("it runs");
+        let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join(binary.file_name().expect("it has a name"));
+        let _ = std::fs::remove_dir_all(&home); // of the last run, if there was one
+        home
+    });
+    &HOME
 }
 
 /// Some other program, found on the path.
@@ -62,7 +77,7 @@ impl Launch {
     fn new<A: AsRef<OsStr>>(name: &str, arguments: impl IntoIterator<Item = A>) -> Self {
         let mut command = Command::new(name);
         command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-        Self { command, feed: None, keep_stdout: false }
+        Self { command, feed: None, keep_stdout: false, unheard: false }
     }
 
     pub fn args<A: AsRef<OsStr>>(mut self, arguments: impl IntoIterator<Item = A>) -> Self {
@@ -72,6 +87,12 @@ impl Launch {
 
     pub fn environment<'a>(mut self, variables: impl IntoIterator<Item = &'a (&'static str, String)>) -> Self {
         self.command.envs(variables.into_iter().map(|(name, value)| (name, value)));
+        self
+    }
+
+    /// Gives it a folder of its own for who it is and whom it knows: another machine's, so to speak.
+    pub fn at_home(mut self, home: &Path) -> Self {
+        self.command.env("XDG_STATE_HOME", home);
         self
     }
 
@@ -97,6 +118,12 @@ impl Launch {
         self
     }
 
+    /// What it says is not printed when the test fails: it only asks whether something is there.
+    pub fn unheard(mut self) -> Self {
+        self.unheard = true;
+        self
+    }
+
     pub fn stdout_to(mut self, target: impl Into<Stdio>) -> Self {
         self.command.stdout(target);
         self
@@ -114,7 +141,10 @@ impl Launch {
         let mut child = self.command.spawn().unwrap_or_else(|error| panic!("{name}: {error}"));
         let feeder = self.feed.map(|feed| start_feeder(&mut child, feed));
         let stderr = child.stderr.take().expect("it is a pipe");
-        let log = Arc::new(Mutex::new(Vec::new()));
+        let log = Log::default();
+        if !self.unheard {
+            print_if_this_test_fails(&name, &log);
+        }
         let log_reader = thread::spawn({
             let log = log.clone();
             move || read_lines(stderr, &log)
@@ -128,11 +158,15 @@ impl Launch {
     }
 }
 
-/// A running program; killed when dropped. If a test fails, what it said is printed.
+/// The lines that a program has said.
+type Log = Arc<Mutex<Vec<String>>>;
+
+/// A running program; killed when dropped. If a test fails, what it said is printed, also where
+/// it has ended long before.
 pub struct Program {
     name: String,
     child: Child,
-    log: Arc<Mutex<Vec<String>>>,
+    log: Log,
     log_reader: Option<JoinHandle<()>>,
     stdout: Arc<Mutex<Vec<u8>>>,
     stdout_reader: Option<JoinHandle<()>>,
@@ -238,10 +272,6 @@ impl Drop for Program {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-        if thread::panicking() {
-            let log = self.log.lock().map(|log| log.join("\n  ")).unwrap_or_default();
-            eprintln!("{} said:\n  {log}", self.name);
-        }
     }
 }
 
@@ -264,6 +294,32 @@ impl Ended {
     pub fn assert_no_panic(&self) {
         let panicked = |line: &String| line.contains("panicked at");
         assert!(!self.log.iter().any(panicked), "{:#?}", self.log);
+    }
+}
+
+thread_local! {
+    /// Each test has a thread of its own.
+    static LOGS: RefCell<Vec<(String, Log)>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A hook, because it runs where a test fails and before anything is cleaned up.
+fn print_if_this_test_fails(name: &str, log: &Log) {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let before = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            before(info);
+            LOGS.with_borrow(|logs| logs.iter().for_each(|(name, log)| print_log(name, log)));
+        }));
+    });
+    LOGS.with_borrow_mut(|logs| logs.push((name.into(), log.clone())));
+}
+
+fn print_log(name: &str, log: &Log) {
+    match log.lock() {
+        Ok(log) if log.is_empty() => eprintln!("{name} said nothing"),
+        Ok(log) => eprintln!("{name} said:\n  {}", log.join("\n  ")),
+        Err(_) => {} // its reader has said enough
     }
 }
 

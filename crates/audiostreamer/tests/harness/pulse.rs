@@ -1,6 +1,6 @@
 //! A PulseAudio daemon of the test's own, with null sinks for sound cards.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::process::Signal;
 use tempfile::TempDir;
@@ -12,20 +12,34 @@ use super::wait;
 /// The programs that this needs.
 pub const PROGRAMS: [&str; 4] = ["pulseaudio", "pactl", "pacat", "parec"];
 
+/// Of all sinks.
+const FORMAT: &str = "rate=48000 channels=2 format=float32le";
+
 /// A running daemon that nobody else knows. What its first sink plays is heard on that sink's
-/// monitor, which is the default input; its last sink is the default output.
+/// monitor, which is the default input; its last sink is the default output. The sink `room` is
+/// described as `Room`.
 pub struct Pulse {
     daemon: Program,
     sinks: Vec<String>,
-    home: TempDir,
+    home: PathBuf,
+    /// Where nobody else has given it a home.
+    folder: Option<TempDir>,
 }
 
 impl Pulse {
     #[track_caller]
     pub fn start(sinks: &[&str]) -> Self {
-        let home = tempfile::tempdir().expect("there is room");
+        let folder = tempfile::tempdir().expect("there is room");
+        let mut pulse = Self::start_in(folder.path(), sinks);
+        pulse.folder = Some(folder);
+        pulse
+    }
+
+    /// Starts it where [`environment`] leads with that home.
+    #[track_caller]
+    pub fn start_in(home: &Path, sinks: &[&str]) -> Self {
         let sinks: Vec<String> = sinks.iter().map(|sink| sink.to_string()).collect();
-        let pulse = Self { daemon: start_daemon(&sinks, home.path()), sinks, home };
+        let pulse = Self { daemon: start_daemon(&sinks, home), sinks, home: home.into(), folder: None };
         pulse.set_up();
         pulse
     }
@@ -33,15 +47,37 @@ impl Pulse {
     /// Kills the daemon and starts another in its place, with the same sinks.
     #[track_caller]
     pub fn restart(&mut self) {
+        self.crash();
+        self.revive();
+    }
+
+    /// Kills the daemon.
+    #[track_caller]
+    pub fn crash(&mut self) {
         self.daemon.signal(Signal::KILL);
         wait::until("the daemon's end", || (!self.daemon.is_running()).then_some(()));
-        self.daemon = start_daemon(&self.sinks, self.home.path());
+    }
+
+    /// Starts another in place of one that has crashed, with the same sinks.
+    #[track_caller]
+    pub fn revive(&mut self) {
+        self.daemon = start_daemon(&self.sinks, &self.home);
         self.set_up();
+    }
+
+    /// Has the daemon hang.
+    pub fn freeze(&self) {
+        self.daemon.signal(Signal::STOP);
+    }
+
+    /// Has it go on.
+    pub fn thaw(&self) {
+        self.daemon.signal(Signal::CONT);
     }
 
     #[track_caller]
     fn set_up(&self) {
-        let [first, .., last] = self.sinks.as_slice() else { panic!("there are at least two sinks") };
+        let (Some(first), Some(last)) = (self.sinks.first(), self.sinks.last()) else { panic!("there is no sink") };
         wait::until("PulseAudio's answer", || self.answers().then_some(()));
         self.run("pactl", &["set-default-source", &format!("{first}.monitor")]);
         self.run("pactl", &["set-default-sink", last]);
@@ -49,19 +85,19 @@ impl Pulse {
 
     /// What a program must have in its environment to find this daemon and no other.
     pub fn environment(&self) -> Vec<(&'static str, String)> {
-        environment(self.home.path())
+        environment(&self.home)
     }
 
     /// Plays a sound into a sink, after and before a moment of silence: a sink that has idled
     /// does not take the first of it at the pace of a card.
     #[track_caller]
     pub fn play(&self, audio: &Audio, sink: &str) -> Program {
-        let file = self.home.path().join(format!("play-{sink}.raw"));
+        let file = self.home.join(format!("play-{sink}.raw"));
         let silence = Audio::silence(1.0, audio.rate, audio.channels);
         let whole = silence.clone().then(audio).then(&silence);
         std::fs::write(&file, whole.to_f32le()).expect("there is room");
         let format = [format!("--rate={}", audio.rate), format!("--channels={}", audio.channels)];
-        let file = file.to_str().expect("it is plain").to_owned();
+        let file = file.to_str().expect("it is plain");
         self.launch("pacat", ["--playback", "--raw", "--format=float32le", "--latency-msec=20"], sink)
             .args(format)
             .args([file])
@@ -82,8 +118,8 @@ impl Pulse {
     }
 
     fn answers(&self) -> bool {
-        Path::new(&socket(self.home.path())).exists()
-            && other("pactl", ["info"]).environment(&self.environment()).start().wait().status.success()
+        Path::new(&socket(&self.home)).exists()
+            && other("pactl", ["info"]).unheard().environment(&self.environment()).start().wait().status.success()
     }
 
     #[track_caller]
@@ -102,9 +138,8 @@ pub fn recorded(recorder: Program, seconds: f64) -> Audio {
 fn start_daemon(sinks: &[String], home: &Path) -> Program {
     let options = ["-n", "--daemonize=no", "--exit-idle-time=-1", "--use-pid-file=no", "--disable-shm"];
     let options = options.iter().chain(&["--log-target=stderr", "--realtime=no", "--high-priority=no"]);
-    let sinks = sinks
-        .iter()
-        .map(|name| format!("--load=module-null-sink sink_name={name} rate=48000 channels=2 format=float32le"));
+    let sinks =
+        sinks.iter().map(|name| format!("--load=module-null-sink sink_name={name} {} {FORMAT}", described_as(name)));
     // What a daemon that was killed has left behind would stop the next one.
     let _ = std::fs::remove_file(socket(home));
     let door = format!("--load=module-native-protocol-unix auth-anonymous=1 socket={}", socket(home));
@@ -112,15 +147,23 @@ fn start_daemon(sinks: &[String], home: &Path) -> Program {
     other("pulseaudio", arguments).environment(&environment(home)).start()
 }
 
+/// With a capital letter, so that it is told from the name.
+fn described_as(name: &str) -> String {
+    let (first, rest) = name.split_at(1);
+    format!("sink_properties=device.description={}{rest}", first.to_uppercase())
+}
+
 fn socket(home: &Path) -> String {
     format!("{}/native", home.display())
 }
 
-fn environment(home: &Path) -> Vec<(&'static str, String)> {
+/// What a program must have in its environment to find the daemon with that home and no other.
+pub fn environment(home: &Path) -> Vec<(&'static str, String)> {
     let home_text = home.display().to_string();
     vec![
         ("HOME", home_text.clone()),
         ("XDG_RUNTIME_DIR", home_text.clone()),
+        ("XDG_CONFIG_HOME", home_text.clone()),
         ("PULSE_RUNTIME_PATH", home_text.clone()),
         ("PULSE_STATE_PATH", home_text.clone()),
         ("PULSE_SERVER", format!("unix:{}", socket(home))),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 use super::audio::Audio;
-use super::program::{Ended, Program, ours};
+use super::program::{Ended, Launch, Program, ours};
 use super::{port, wait};
 
 /// The playout delay where every sample is compared: more than a busy machine holds packets up.
@@ -31,11 +31,18 @@ impl Server {
 
     #[track_caller]
     pub fn start_at(port: u16, options: &[&str]) -> Self {
+        Self::start_at_home(None, port, options)
+    }
+
+    /// Starts one with a home of its own, see [`Launch::at_home`](super::program::Launch::at_home).
+    #[track_caller]
+    pub fn start_at_home(home: Option<&Path>, port: u16, options: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("there is room");
         let recording = folder.path().join("out.wav");
         let listen = format!("--listen=127.0.0.1:{port}");
         let output = format!("--output={}", recording.display());
-        let program = ours(["server", &listen, &output, SAFE].iter().chain(options)).start();
+        let launch = ours(["server", &listen, &output, SAFE].iter().chain(options));
+        let program = home.into_iter().fold(launch, Launch::at_home).start();
         program.wait_for_line("listening on");
         Self { program, port, recording, _folder: folder }
     }
@@ -73,11 +80,17 @@ impl Server {
     /// Ends it as Ctrl-C does; the recording.
     #[track_caller]
     pub fn stop(self) -> Audio {
+        self.stop_and_tell().0
+    }
+
+    /// As [`stop`](Self::stop), with what it has said.
+    #[track_caller]
+    pub fn stop_and_tell(self) -> (Audio, Ended) {
         let Server { program, recording, _folder, .. } = self;
         let ended = program.interrupt();
         ended.assert_no_panic();
         ended.assert_code(0);
-        Audio::read_wav(&recording)
+        (Audio::read_wav(&recording), ended)
     }
 
     /// Kills it at once; what is left of the recording.

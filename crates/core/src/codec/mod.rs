@@ -3,10 +3,10 @@
 pub mod opus;
 pub mod pcm;
 
-use crate::{Codec, Encoding, Error, Format};
-use tail::Tail;
+use crate::{Codec, Encoding, Error, Format, frames_in};
+use conceal::Concealment;
 
-mod tail;
+mod conceal;
 
 /// Turns frames of interleaved samples into payloads.
 pub enum Encoder {
@@ -52,7 +52,7 @@ impl Encoder {
 #[expect(missing_docs, reason = "the variants say what their fields are")]
 pub enum Decoder {
     /// Samples as they are.
-    Pcm { encoding: Encoding, tail: Tail },
+    Pcm { encoding: Encoding, concealment: Box<Concealment> },
     /// libopus.
     Opus(opus::Decoder),
 }
@@ -61,7 +61,7 @@ impl Decoder {
     /// A decoder for payloads of `format`; Opus comes out in stereo whatever was put in.
     pub fn new(format: Format) -> Result<Self, Error> {
         match format.codec {
-            Codec::Pcm(encoding) => Ok(Decoder::Pcm { encoding, tail: Tail::new(format) }),
+            Codec::Pcm(encoding) => Ok(Decoder::Pcm { encoding, concealment: Box::new(Concealment::new(format)) }),
             Codec::Opus => opus::Decoder::new().map(Decoder::Opus),
         }
     }
@@ -76,13 +76,13 @@ impl Decoder {
     /// [`conceal_step`]: Self::conceal_step
     pub fn decode(&mut self, payload: Option<&[u8]>, samples: &mut [f32]) -> usize {
         match self {
-            Decoder::Pcm { encoding, tail } => {
+            Decoder::Pcm { encoding, concealment } => {
                 match payload {
                     Some(bytes) => {
                         pcm::decode(*encoding, bytes, samples);
-                        tail.end();
+                        concealment.end();
                     }
-                    None => tail.fade_out(samples),
+                    None => concealment.go_on(samples),
                 }
                 samples.len()
             }
@@ -99,19 +99,47 @@ impl Decoder {
         }
     }
 
+    /// Writes the sound of a loss over all of `samples`, as [`decode`](Self::decode) does for
+    /// `None`. `following` is the payload that comes directly after them, where it is known: PCM is
+    /// led towards it. Returns whether it is decoded next without a break; where not, see
+    /// [`joins_losses`](Self::joins_losses).
+    ///
+    /// PCM is led best when all of a gap is concealed by one call: see
+    /// [`led_frames_max`](Self::led_frames_max).
+    pub fn conceal(&mut self, samples: &mut [f32], following: Option<&[u8]>) -> bool {
+        match (self, following) {
+            (Decoder::Pcm { encoding, concealment }, Some(payload)) => {
+                concealment.lead(samples, |following| pcm::decode(*encoding, payload, following))
+            }
+            (decoder, _) => {
+                decoder.decode(None, samples);
+                false
+            }
+        }
+    }
+
     /// Takes note of what was made of the samples: what the next loss is to go on from.
     pub fn remember(&mut self, played: &[f32]) {
         match self {
-            Decoder::Pcm { tail, .. } => tail.remember(played),
+            Decoder::Pcm { concealment, .. } => concealment.remember(played),
             Decoder::Opus(_) => {} // goes on from what it decoded
         }
     }
 
-    /// Whether the start of what is decoded after a loss goes on where its concealment ended.
+    /// Whether the start of what is decoded after any loss goes on where its concealment ended.
     pub fn joins_losses(&self) -> bool {
         match self {
-            Decoder::Pcm { .. } => false,
-            Decoder::Opus(_) => true, // its frames overlap
+            Decoder::Pcm { .. } => false, // only where `conceal` says so
+            Decoder::Opus(_) => true,     // its frames overlap
+        }
+    }
+
+    /// The longest gap, in frames of `rate`, that is worth to be concealed by one
+    /// [`conceal`](Self::conceal) when it is known what follows; zero where that makes no difference.
+    pub fn led_frames_max(&self, rate: u32) -> usize {
+        match self {
+            Decoder::Pcm { .. } => frames_in(conceal::LED, rate) as usize,
+            Decoder::Opus(_) => 0,
         }
     }
 

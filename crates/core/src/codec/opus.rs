@@ -22,7 +22,8 @@ const RATE: i32 = 48_000;
 pub enum Application {
     /// CELT only: 2.5 ms look-ahead (RESTRICTED_LOWDELAY), good for everything.
     Music,
-    /// SILK and hybrid modes for speech at low rates: 6.5 ms look-ahead (VOIP).
+    /// SILK and hybrid modes for speech at low rates: 6.5 ms look-ahead (VOIP). All packets are of
+    /// one size.
     Voice,
 }
 
@@ -63,6 +64,10 @@ impl Encoder {
         let state = NonNull::new(state).ok_or_else(|| failed(error))?;
         let mut encoder = Self { state, channels: channels.into() };
         encoder.set(sys::OPUS_SET_BITRATE_REQUEST, settings.bitrate_bps as i32)?;
+        if settings.application == Application::Voice {
+            // The sizes of packets tell, through any encryption, what is said (RFC 6562 section 3).
+            encoder.set(sys::OPUS_SET_VBR_REQUEST, 0)?;
+        }
         Ok(encoder)
     }
 
@@ -183,6 +188,20 @@ mod tests {
             assert_eq!(decoder.decode(Some(&packet), &mut samples).unwrap(), frames);
             assert_eq!(decoder.decode(None, &mut samples[..240]).unwrap(), 120);
         }
+    }
+
+    #[test]
+    fn the_size_of_a_packet_of_voice_says_nothing() {
+        let mut encoder = Encoder::new(1, Settings { application: Application::Voice, bitrate_bps: 40_000 }).unwrap();
+        let mut packet = Vec::new();
+        let mut sizes = Vec::new();
+        for block in 0..20 {
+            let loud = if block % 4 < 2 { 0.0 } else { 0.5 };
+            let samples: Vec<f32> = (0..960).map(|n| loud * (n as f32 * 0.1 * (1 + block) as f32).sin()).collect();
+            encoder.encode(&samples, &mut packet).unwrap();
+            sizes.push(packet.len());
+        }
+        assert_eq!(sizes, [100; 20]);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use super::Unit;
-use crate::{Instant, MediaTime};
+use crate::MediaTime;
 
 /// The most units that wait. At 1.3 ms a packet (64 frames, the shortest that we send) they are
 /// 2.7 s, at 5 ms 10 s; the playout keeps far less than that.
@@ -54,26 +54,16 @@ impl Buffer {
         self.units.len()
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.units.is_empty()
-    }
-
     /// Where the last unit ends.
     pub fn end(&self) -> Option<MediaTime> {
         self.units.back().map(Unit::end)
-    }
-
-    /// The media time that arrives `now` on the fastest path that any waiting unit took: its time
-    /// plus what has passed since it came.
-    pub fn arriving(&self, now: Instant, rate: u32) -> Option<MediaTime> {
-        let arriving = |unit: &Unit| unit.time + (now.seconds_since(unit.arrived) * f64::from(rate)) as i64;
-        self.units.iter().map(arriving).max()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Instant;
 
     fn unit(time: i64) -> Unit {
         Unit { time: MediaTime(time), frames: 10, arrived: Instant::default(), payload: Vec::new() }

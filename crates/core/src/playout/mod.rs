@@ -1,31 +1,35 @@
-//! Units to continuous samples at the card's pace: order, wait, decode, conceal.
+//! Units to continuous samples at the card's pace: order, wait, decode, conceal, follow the clock.
 //!
 //! The surface is NetEq's two calls. [`Playout::insert`] takes what the network brought,
 //! [`Playout::fill`] writes what the card asks for, always all of it. Both run in the playback
 //! callback: they never allocate, free, lock or wait. Payloads whose memory is no longer needed
 //! are handed back by [`Playout::reclaim`] to be freed elsewhere.
 //!
-//! The delay is fixed: the first unit is heard `latency` after it arrived, and the timeline then
-//! runs on with the card. What arrives too late is dropped; if that goes on, or if far more waits
-//! than the latency asks for, the timeline is moved.
+//! Inside, the `timeline` makes continuous sound of the sender's clock, whatever is lost; the
+//! `pace` says where in it the card should read, by what the network needs (the `target`) and how
+//! both clocks run (a `line` each); a resampler reads there, between the frames if need be. What
+//! it can't correct in time without being heard is corrected by a splice, or where sound is
+//! missing anyway.
 
 mod buffer;
 mod gain;
 mod join;
-mod level;
+mod line;
+mod pace;
+mod splice;
 mod stats;
+mod target;
+mod timeline;
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::channels::map_channels;
-use crate::codec::{Decoder, PAYLOAD_MILLIS_MAX, opus, payload_frames};
+use crate::codec::payload_frames;
 use crate::resample::Resampler;
-use crate::{Codec, Error, Format, Instant, MediaTime, frames_in};
-use buffer::{Buffer, Inserted};
-use gain::Gain;
-use join::Join;
-use level::Level;
+use crate::{Error, Format, Instant, MediaTime, duration_of, frames_in};
+use pace::{Pace, Position};
+use timeline::Timeline;
 
 pub use buffer::UNITS_MAX;
 pub use stats::Stats;
@@ -53,8 +57,10 @@ impl Unit {
 /// What a [`Playout`] feeds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// The playout delay: from a unit's arrival to its being asked for.
-    pub latency: Duration,
+    /// The playout delay.
+    pub latency: Latency,
+    /// What delay and sound are worth to the listener.
+    pub profile: Profile,
     /// Frames per second of the card.
     pub rate: u32,
     /// Channels of the card.
@@ -63,19 +69,49 @@ pub struct Config {
     pub frames_max: usize,
 }
 
+/// How the playout delay is chosen: from a unit's arrival to its being asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Latency {
+    /// As short as the network allows, by the profile's judgement; it follows the network.
+    #[default]
+    Auto,
+    /// This long, or as long as it takes until 19 of 20 packets, and a block of the card, are there.
+    Fixed(Duration),
+}
+
+/// What the listener would rather have: less delay, or fewer events that can be heard.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Profile {
+    /// Playing music together: every millisecond counts.
+    Live,
+    /// Talking to each other. What is too much is taken out by the pitch period, as voices bear.
+    #[default]
+    Talk,
+    /// Listening to what somebody else does now.
+    Listen,
+    /// Listening to music: nothing must be heard but the music.
+    Hifi,
+}
+
 /// Longer than this without a unit and the stream pauses: silence, until it fills up again.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// A concealment is heard this long at the most; beyond, it is silence.
-const CONCEAL: Duration = Duration::from_millis(60);
+/// After the end, it takes so long until all is faded and the resampler has given out the last.
+const EMPTYING: Duration = Duration::from_millis(5);
 
-/// So many units in a row too late, with none on time after them, and the timeline is put off at
-/// once: the path has become longer.
-const LATE_MAX: u32 = 3;
+/// A delay that is longer than wanted by more than this is cut at once, in seconds: it is the past.
+const EXCESS_MAX: f64 = 0.25;
 
-/// A unit that is older than what was played by no more than this is a copy, or was overtaken; one
-/// that is older still is of another timeline.
-const PAST: Duration = Duration::from_secs(10);
+/// Late by more than this, in seconds, while sound is missing: what came late is played after all.
+const SHORTAGE_MIN: f64 = 1e-3;
+
+/// Between two splices passes at least so much time.
+const SPLICE_AGAIN: Duration = Duration::from_millis(100);
+
+/// A unit so far from where its sender's clock puts it, in seconds, is of another timeline; so many
+/// in a row, and that is the timeline.
+const FOREIGN: f64 = 5.0;
+const FOREIGN_UNITS: u32 = 10;
 
 /// Where a timeline may be: far enough from the ends of the scale (47,000 years at the highest
 /// rate) that no sum of times, delays and lengths meets them.
@@ -86,28 +122,16 @@ pub struct Playout {
     config: Config,
     format: Format,
     state: State,
-    buffer: Buffer,
-    decoder: Decoder,
-    /// Of what the decoder gives.
-    channels: usize,
-    /// Decoded, not yet played: interleaved, at the format's rate.
-    decoded: Vec<f32>,
-    resampler: Option<Resampler>,
+    timeline: Timeline,
+    pace: Pace,
+    resampler: Resampler,
     /// One block at the card's rate before its channels are mapped.
     block: Vec<f32>,
-    /// Media time of the next frame to decode.
-    next: MediaTime,
-    /// The end of the last unit that was decoded.
-    played: MediaTime,
-    gain: Gain,
-    join: Join,
-    /// Whether what is decoded next does not follow what was decoded last.
-    broken: bool,
-    /// Frames since the last decoded unit.
-    missing_frames: u64,
-    late_in_a_row: u32,
-    level: Level,
-    spent: Vec<Vec<u8>>,
+    /// Of the last block.
+    now: Option<Instant>,
+    foreign_in_a_row: u32,
+    /// How long the delay has been too far off.
+    splice_wanted: Duration,
     finishing: bool,
     stats: Stats,
 }
@@ -128,76 +152,50 @@ impl Playout {
         if !format.is_supported() {
             return Err(Error::UnsupportedFormat(format.to_string()));
         }
-        let channels = match format.codec {
-            Codec::Opus => opus::Decoder::CHANNELS,
-            Codec::Pcm(_) => format.channels.into(),
-        };
-        let resampler = (format.rate != config.rate)
-            .then(|| Resampler::new(format.rate, config.rate, channels, config.frames_max))
-            .transpose()?;
-        let needed_max = resampler.as_ref().map_or(config.frames_max, Resampler::input_frames_max);
-        let unit_max = format.rate as usize * PAYLOAD_MILLIS_MAX / 1000;
+        let channels = Timeline::channels_of(format);
+        let resampler = Resampler::new(format.rate, config.rate, channels, config.frames_max)?;
         Ok(Self {
             config,
             format,
             state: State::Waiting,
-            buffer: Buffer::new(),
-            decoder: Decoder::new(format)?,
-            channels,
-            decoded: Vec::with_capacity((needed_max + unit_max) * channels),
+            timeline: Timeline::new(format, resampler.input_frames_max())?,
+            pace: Pace::new(config.latency, config.profile, format.rate, config.rate),
             resampler,
             block: vec![0.0; config.frames_max * channels],
-            next: MediaTime(0),
-            played: MediaTime(i64::MIN),
-            gain: Gain::new(format.rate),
-            join: Join::new(format.rate, channels),
-            broken: true,
-            missing_frames: 0,
-            late_in_a_row: 0,
-            level: Level::new(format.rate),
-            spent: Vec::with_capacity(UNITS_MAX + 1),
+            now: None,
+            foreign_in_a_row: 0,
+            splice_wanted: Duration::ZERO,
             finishing: false,
             stats: Stats::default(),
         })
     }
 
+    /// Changes what decides the delay, from now on, without a break.
+    pub fn set(&mut self, latency: Latency, profile: Profile) {
+        (self.config.latency, self.config.profile) = (latency, profile);
+        self.pace.set(latency, profile);
+    }
+
     /// Takes a unit, early or late, in any order, again and again.
     pub fn insert(&mut self, unit: Unit) {
         self.stats.units_received += 1;
-        let true_to_itself = payload_frames(self.format, &unit.payload) == Some(unit.frames as usize);
-        if !true_to_itself || !TIMES.contains(&unit.time) {
+        if !self.is_sane(&unit) || self.is_foreign(&unit) {
             self.stats.units_refused += 1;
-            return self.spend(unit);
+            return self.timeline.spend(unit);
         }
-        let over = self.state == State::Ended || self.is_past(&unit);
-        let late = self.state == State::Playing && unit.end() <= self.next;
-        if self.state == State::Playing && !over && unit.time < self.next {
-            self.level.late();
-        }
-        if over || (late && !self.is_one_too_many()) {
+        if self.state == State::Ended {
             self.stats.units_late += 1;
-            return self.spend(unit);
+            return self.timeline.spend(unit);
         }
-        if !late {
-            self.late_in_a_row = 0;
-        }
-        match self.buffer.insert(unit) {
-            Inserted::Kept => {}
-            Inserted::Duplicate(unit) => {
-                self.stats.units_duplicate += 1;
-                self.spend(unit);
-            }
-            Inserted::Overflowed(unit) => {
-                self.stats.units_overflowed += 1;
-                self.spend(unit);
-            }
-        }
+        self.pace.observe(&unit);
+        self.timeline.insert(unit, &mut self.stats);
     }
 
     /// Says that no more units come: what waits is played, then [`is_ended`](Self::is_ended).
     pub fn finish(&mut self) {
         self.finishing = true;
-        if self.buffer.is_empty() && self.state == State::Waiting {
+        self.timeline.finish();
+        if self.timeline.front().is_none() && self.state == State::Waiting {
             self.state = State::Ended;
         }
     }
@@ -212,9 +210,10 @@ impl Playout {
     pub fn fill(&mut self, now: Instant, out: &mut [f32]) {
         let channels = usize::from(self.config.channels);
         let frames = out.len() / channels;
-        self.keep_level(now, frames);
+        self.now = Some(now);
+        self.pace.ask(now, frames, self.to_media(frames as f64) + self.resampler.lookahead());
         let silent = match self.state {
-            State::Waiting => self.try_start(now, frames),
+            State::Waiting => self.try_start(frames),
             State::Playing => 0,
             State::Ended => frames,
         };
@@ -229,199 +228,170 @@ impl Playout {
 
     /// A payload whose memory is no longer needed.
     pub fn reclaim(&mut self) -> Option<Vec<u8>> {
-        self.spent.pop()
+        self.timeline.reclaim()
     }
 
     /// What has been counted; the peak is the loudest sample since the last call.
     pub fn take_stats(&mut self) -> Stats {
+        let playing = self.state == State::Playing;
         let stats = Stats {
-            units_waiting: self.buffer.len() as u64,
-            buffered: self.duration(self.waiting_frames().max(0)),
-            playing: self.state == State::Playing && self.missing_frames == 0,
+            units_waiting: self.timeline.units() as u64,
+            buffered: duration_of(self.buffered_frames().max(0) as u64, self.format.rate),
+            playing: playing && self.timeline.missing_frames() == 0,
+            clock_offset_ppm: self.pace.clock_offset_ppm(),
+            frame: Duration::from_secs_f64(self.pace.frame()),
+            resampling: Duration::from_secs_f64(self.resampler.behind() / f64::from(self.format.rate)),
             ..self.stats
         };
         self.stats.peak = 0.0;
         stats
     }
 
+    /// Whether a unit is what it says, and its times can be reckoned with.
+    fn is_sane(&self, unit: &Unit) -> bool {
+        payload_frames(self.format, &unit.payload) == Some(unit.frames as usize)
+            && TIMES.contains(&unit.time)
+            && self.now.is_none_or(|now| unit.arrived.seconds_since(now) < FOREIGN)
+    }
+
+    /// Whether a unit does not belong to what plays. When that goes on, it is what plays.
+    fn is_foreign(&mut self, unit: &Unit) -> bool {
+        if self.pace.above(unit).abs() < FOREIGN {
+            self.foreign_in_a_row = 0;
+            return false;
+        }
+        self.foreign_in_a_row += 1;
+        if self.foreign_in_a_row < FOREIGN_UNITS {
+            return true;
+        }
+        self.foreign_in_a_row = 0;
+        self.timeline.clear(&mut self.stats);
+        self.pace.restart();
+        self.wait();
+        false
+    }
+
     /// Starts the timeline when the first unit is due within the next `frames` frames of the
     /// card; returns how many of them are silent before it.
-    fn try_start(&mut self, now: Instant, frames: usize) -> usize {
-        let (Some(front), Some(end)) = (self.buffer.front(), self.buffer.end()) else { return frames };
-        let front = front.time;
-        let Some(position) = self.position(now, frames) else { return frames };
-        let silent = self.to_card(front.frames_since(position)).clamp(0, frames as i64) as usize;
-        let available = end.frames_since(front.max(position));
-        let due = silent < frames && (available >= self.to_media(frames - silent) || self.finishing);
+    fn try_start(&mut self, frames: usize) -> usize {
+        let (Some(front), Some(end)) = (self.timeline.front(), self.timeline.end()) else { return frames };
+        let Some(wanted) = self.pace.wanted() else { return frames };
+        // The resampler is still empty: what it holds back is silent. And a block that is not there
+        // yet can't be played, whatever the delay.
+        let first = (wanted + self.resampler.lookahead() as i64).min(end - self.needed(frames));
+        let silent = self.to_card(front.frames_since(first)).clamp(0, frames as i64) as usize;
+        let available = end.frames_since(front.max(first));
+        let due = silent < frames && (available >= self.needed(frames - silent) || self.finishing);
         if !due {
             return frames;
         }
         self.state = State::Playing;
-        self.next = position.max(front);
-        self.decoded.clear();
-        self.missing_frames = 0;
-        self.level.restart();
+        self.resampler.reset();
+        self.timeline.start(first.max(front));
+        self.pace.start();
         silent
-    }
-
-    /// Where the timeline stands `now`, when `frames` are asked for, if its delay is the latency,
-    /// counted from the waiting unit that came fastest: a backlog that arrives in one burst is not
-    /// played from its start. A block that is not there yet can't be played, whatever the latency.
-    fn position(&self, now: Instant, frames: usize) -> Option<MediaTime> {
-        let arriving = self.buffer.arriving(now, self.format.rate)?;
-        let on_time = arriving - frames_in(self.config.latency, self.format.rate) as i64;
-        Some(on_time.min(self.buffer.end()? - self.to_media(frames)))
     }
 
     /// Writes `out` from the running timeline.
     fn play(&mut self, now: Instant, out: &mut [f32]) {
         let frames = out.len() / usize::from(self.config.channels);
-        let needed = self.resampler.as_mut().map_or(frames, |resampler| resampler.input_frames(frames));
-        while self.decoded.len() < needed * self.channels {
-            self.decode_next(now);
-        }
-        let input = &self.decoded[..needed * self.channels];
-        let block = match &mut self.resampler {
-            None => input,
-            Some(resampler) => {
-                let block = &mut self.block[..frames * self.channels];
-                resampler.process(input, block);
-                block
-            }
+        let excess = self.keep_delay(now, frames);
+        self.resampler.set_speed(self.pace.speed(excess, frames));
+        let needed = self.resampler.input_frames(frames);
+        let channels = self.timeline.channels();
+        let block = &mut self.block[..frames * channels];
+        self.resampler.process(self.timeline.read(now, needed, &mut self.stats), block);
+        self.timeline.take(needed);
+        map_channels(block, channels, out, self.config.channels.into());
+        self.rest();
+    }
+
+    /// By how much the delay is longer than wanted, in seconds, after the timeline was moved where
+    /// it can be moved without being heard, or must be.
+    fn keep_delay(&mut self, now: Instant, frames: usize) -> f64 {
+        let behind = self.resampler.behind();
+        let Some(delay) = self.pace.delay(Position { time: self.timeline.position(), before: behind }) else {
+            return 0.0;
         };
-        map_channels(block, self.channels, out, self.config.channels.into());
-        self.decoded.drain(..needed * self.channels);
+        let excess = delay - self.pace.target();
+        self.stats.delays(delay, self.pace.target());
+        let jumped = self.jump(excess);
+        let moved = if jumped != 0 { jumped } else { self.splice(now, excess, frames) };
+        if moved != 0 {
+            self.stats.moved(moved);
+        }
+        excess - moved as f64 / f64::from(self.format.rate)
     }
 
-    /// Appends the next piece of the timeline to `decoded`: a unit, or the sound of a loss.
-    fn decode_next(&mut self, now: Instant) {
-        while self.buffer.front().is_some_and(|unit| unit.end() <= self.next) {
-            let unit = self.buffer.pop_front().expect("there is a front");
-            self.stats.units_late += 1;
-            self.spend(unit);
-        }
-        match self.buffer.front().map(|unit| unit.time) {
-            Some(time) if time <= self.next => self.decode_unit(now),
-            Some(time) => self.conceal(time.frames_since(self.next)),
-            None => self.conceal(i64::MAX),
-        }
-    }
-
-    fn decode_unit(&mut self, now: Instant) {
-        let unit = self.buffer.pop_front().expect("the caller has seen it");
-        // The timeline may stand inside the unit: after a start, a move, or a concealment that met it.
-        let skip = self.next.frames_since(unit.time).max(0);
-        if std::mem::take(&mut self.broken) && (skip > 0 || !self.decoder.joins_losses()) {
-            self.join.begin(|old| {
-                self.decoder.decode(None, old);
-            });
-        }
-        let start = self.decoded.len();
-        let turn = now + self.duration(self.decoded_frames());
-        self.level.waited(self.to_frames(turn.seconds_since(unit.arrived)).saturating_sub(skip));
-        self.decoded.resize(start + unit.frames as usize * self.channels, 0.0);
-        let count = self.decoder.decode(Some(&unit.payload), &mut self.decoded[start..]);
-        self.decoded.truncate(start + count);
-        self.decoded.drain(start..start + (skip as usize * self.channels).min(count));
-        self.join.apply(&mut self.decoded[start..]);
-        self.decoder.remember(&self.decoded[start..]);
-        self.gain.rise(&mut self.decoded[start..], self.channels);
-        self.next = unit.end();
-        self.played = unit.end();
-        self.stats.concealed(std::mem::take(&mut self.missing_frames));
-        self.stats.units_played += 1;
-        self.stats.emitted(now - unit.arrived, u64::from(unit.frames));
-        self.spend(unit);
-    }
-
-    /// Appends the sound of a loss: up to `frames_max` frames, in the decoder's steps.
-    fn conceal(&mut self, frames_max: i64) {
-        if self.buffer.is_empty() {
-            self.rest();
-        }
-        let step = self.decoder.conceal_step() as i64;
-        let piece = frames_in(CONCEAL_PIECE, self.format.rate) as i64;
-        let frames = (frames_max.min(piece) / step).max(1) * step;
-        let start = self.decoded.len();
-        self.decoded.resize(start + frames as usize * self.channels, 0.0);
-        self.decoder.decode(None, &mut self.decoded[start..]);
-        match self.decoder.joins_losses() {
-            true => self.join.apply(&mut self.decoded[start..]),
-            false => self.join.end(),
-        }
-        self.decoder.remember(&self.decoded[start..]);
-        if self.finishing || self.missing_frames > frames_in(CONCEAL, self.format.rate) {
-            self.gain.fall(&mut self.decoded[start..], self.channels);
+    /// Moves the timeline at once: forth where it plays the past, back where sound is missing that
+    /// has come meanwhile.
+    fn jump(&mut self, excess: f64) -> i64 {
+        let frames = if excess > EXCESS_MAX {
+            self.to_frames(excess)
+        } else if excess < -SHORTAGE_MIN {
+            -self.timeline.regained_frames(self.to_frames(-excess))
         } else {
-            self.gain.rise(&mut self.decoded[start..], self.channels);
+            0
+        };
+        if frames != 0 {
+            self.timeline.jump(frames);
         }
-        self.broken = true;
-        self.next = self.next + frames;
-        self.missing_frames += frames as u64;
+        frames
+    }
+
+    /// Changes the delay by a splice where it is too far off for the speed, and the sound allows.
+    fn splice(&mut self, now: Instant, excess: f64, frames: usize) -> i64 {
+        if excess.abs() < self.config.profile.splice_from() {
+            self.splice_wanted = Duration::ZERO;
+            return 0;
+        }
+        self.splice_wanted += duration_of(frames as u64, self.config.rate);
+        if self.splice_wanted < SPLICE_AGAIN || self.timeline.missing_frames() > 0 {
+            return 0;
+        }
+        let fit = self.config.profile.fit(self.splice_wanted, self.needed(frames) as usize);
+        let spliced = self.timeline.splice(now, self.to_frames(excess), fit, &mut self.stats);
+        if spliced != 0 {
+            self.splice_wanted = Duration::ZERO;
+        }
+        spliced
     }
 
     /// Stops the timeline when nothing has been left to play for long enough, and the last of it
     /// has faded.
     fn rest(&mut self) {
-        if self.finishing && self.gain.is_silent() {
-            self.state = State::Ended;
-        } else if !self.finishing && self.missing_frames > frames_in(PAUSE, self.format.rate) {
-            self.state = State::Waiting;
-        }
-    }
-
-    /// Whether a unit is a copy, or was overtaken by what was played meanwhile: the past is never
-    /// played again.
-    fn is_past(&self, unit: &Unit) -> bool {
-        let ago = self.played.frames_since(unit.end());
-        (0..frames_in(PAST, self.format.rate) as i64).contains(&ago)
-    }
-
-    /// Whether the timeline is to be put off for this late unit, unless one on time follows before
-    /// the card asks again: the past that comes in a burst after a stall moves nothing.
-    fn is_one_too_many(&mut self) -> bool {
-        self.late_in_a_row += 1;
-        self.late_in_a_row >= LATE_MAX
-    }
-
-    /// Moves the timeline where it is not where the latency wants it.
-    fn keep_level(&mut self, now: Instant, frames: usize) {
-        if self.state != State::Playing {
+        if self.timeline.front().is_some() {
             return;
         }
-        let offset = if self.late_in_a_row >= LATE_MAX {
-            self.late_in_a_row = 0;
-            self.position(now, frames).map_or(0, |position| position.frames_since(self.next).min(0))
-        } else {
-            let target = frames_in(self.config.latency, self.format.rate) as i64;
-            self.level.offset(now, self.waiting_frames(), target.max(self.to_media(frames)))
-        };
-        if offset != 0 {
-            self.next = self.next + offset;
-            self.broken = true;
-            self.level.restart();
-            self.stats.moved(offset);
+        let emptied = self.timeline.missing_frames() > frames_in(EMPTYING, self.format.rate);
+        if self.finishing && emptied && self.timeline.is_silent() {
+            self.state = State::Ended;
+        } else if !self.finishing && self.timeline.missing_frames() > frames_in(PAUSE, self.format.rate) {
+            self.wait();
         }
     }
 
-    /// Frames at the format's rate between the timeline, or where it will begin, and the end of
-    /// what has arrived.
-    fn waiting_frames(&self) -> i64 {
-        let (Some(front), Some(end)) = (self.buffer.front(), self.buffer.end()) else {
-            return self.decoded_frames();
-        };
-        match self.state {
-            State::Playing => end.frames_since(self.next).saturating_add(self.decoded_frames()),
-            State::Waiting | State::Ended => end.frames_since(front.time),
+    fn wait(&mut self) {
+        self.state = State::Waiting;
+    }
+
+    /// Frames at the format's rate between what was read, or what will be read first, and the end
+    /// of what has arrived.
+    fn buffered_frames(&self) -> i64 {
+        match (self.state, self.timeline.front(), self.timeline.end()) {
+            (State::Playing, ..) => self.timeline.waiting_frames(),
+            (_, Some(front), Some(end)) => end.frames_since(front),
+            _ => 0,
         }
     }
 
-    fn decoded_frames(&self) -> i64 {
-        (self.decoded.len() / self.channels) as i64
+    /// Frames of media that the first block reads if it has so many frames of the card.
+    fn needed(&self, frames: usize) -> i64 {
+        self.to_media(frames as f64).ceil() as i64 + 1
     }
 
-    fn to_media(&self, card_frames: usize) -> i64 {
-        (card_frames as u64 * u64::from(self.format.rate)).div_ceil(self.config.rate.into()) as i64
+    fn to_media(&self, card_frames: f64) -> f64 {
+        card_frames * f64::from(self.format.rate) / f64::from(self.config.rate)
     }
 
     fn to_card(&self, media_frames: i64) -> i64 {
@@ -431,22 +401,7 @@ impl Playout {
     fn to_frames(&self, seconds: f64) -> i64 {
         (seconds * f64::from(self.format.rate)) as i64
     }
-
-    fn duration(&self, frames: i64) -> Duration {
-        crate::duration_of(frames as u64, self.format.rate)
-    }
-
-    fn spend(&mut self, unit: Unit) {
-        if self.spent.len() < self.spent.capacity() {
-            self.spent.push(unit.payload);
-        } else {
-            debug_assert!(false, "the caller reclaims after each insert and fill");
-        }
-    }
 }
-
-/// A concealment goes on in pieces, so that a unit that arrives meanwhile is met soon.
-const CONCEAL_PIECE: Duration = Duration::from_micros(2_500);
 
 #[cfg(test)]
 mod tests;

@@ -15,6 +15,8 @@ pub struct Stats {
     pub concealment_events: u64,
     /// Frames cut out to bring the delay down.
     pub removed_samples_for_acceleration: u64,
+    /// Frames put in to let the delay grow.
+    pub inserted_samples_for_deceleration: u64,
     /// Sum over all played frames of the time from arrival to being asked for, in seconds;
     /// divide by `jitter_buffer_emitted_count`.
     pub jitter_buffer_delay: f64,
@@ -22,6 +24,17 @@ pub struct Stats {
     pub jitter_buffer_emitted_count: u64,
     /// The last unit's time from arrival to being asked for.
     pub last_delay: Duration,
+    /// From the moment at which a frame would arrive as the last of its packet, if nothing delayed
+    /// it, to its being asked for: the packet's length and the jitter buffer.
+    pub delay: Duration,
+    /// The length of the last packet.
+    pub frame: Duration,
+    /// How far the resampler is behind.
+    pub resampling: Duration,
+    /// What [`delay`](Self::delay) is brought to.
+    pub target_delay: Duration,
+    /// How much faster the sender's card runs than ours, in millionths.
+    pub clock_offset_ppm: f64,
     /// Units that were inserted. Each is, or has been, one of the next six.
     pub units_received: u64,
     /// Units that were decoded.
@@ -53,12 +66,20 @@ impl Stats {
         self.jitter_buffer_emitted_count += frames;
     }
 
+    pub(super) fn delays(&mut self, delay: f64, target: f64) {
+        self.delay = Duration::try_from_secs_f64(delay).unwrap_or_default();
+        self.target_delay = Duration::try_from_secs_f64(target).unwrap_or_default();
+    }
+
     /// The timeline was moved forth, or back, by so many frames.
     pub(super) fn moved(&mut self, frames: i64) {
         self.moves += 1;
+        let counter = match frames > 0 {
+            true => &mut self.removed_samples_for_acceleration,
+            false => &mut self.inserted_samples_for_deceleration,
+        };
         // Absurd times may add up to more than there is room for.
-        let removed = &mut self.removed_samples_for_acceleration;
-        *removed = removed.saturating_add(frames.max(0) as u64);
+        *counter = counter.saturating_add(frames.unsigned_abs());
     }
 
     /// Counts what was missing before a unit. What nothing follows is a pause or the end, no loss.

@@ -146,8 +146,13 @@ struct Card {
     block: Vec<f32>,
 }
 
-const CONFIG: playout::Config =
-    playout::Config { latency: Duration::from_millis(20), rate: RATE, channels: CHANNELS, frames_max: PERIOD };
+const CONFIG: playout::Config = playout::Config {
+    latency: playout::Latency::Auto,
+    profile: playout::Profile::Live,
+    rate: RATE,
+    channels: CHANNELS,
+    frames_max: PERIOD,
+};
 
 impl Card {
     fn new(voices_max: usize) -> Self {

@@ -135,6 +135,21 @@ impl Running {
         }
     }
 
+    /// Its crystal is off by so much from now on, as after warming up.
+    pub fn set_ppm(&mut self, now: Instant, ppm: f64) {
+        self.clock.turn(now, f64::from(self.card.rate) * (1.0 + ppm * 1e-6));
+    }
+
+    /// Is not served for so many frames: a capture loses what is said meanwhile, a playback plays
+    /// nothing and goes on where it was.
+    pub fn lose(&mut self, now: Instant, frames: u64) {
+        match self.direction {
+            Direction::Capture => self.next += frames,
+            Direction::Playback => self.clock.put_off(now, frames),
+        }
+        self.schedule();
+    }
+
     /// How long from `now` the card plays the first frame of `block`.
     pub fn output_delay(&self, now: Instant, block: Block) -> Duration {
         let nanos = self.clock.heard_nanos(block.first as f64) - now.as_nanos() as f64;
@@ -146,7 +161,7 @@ impl Running {
             Direction::Capture => self.left as u64,
             Direction::Playback => 0,
         };
-        let nominal = self.clock.start_nanos + (self.next + whole) as f64 * self.clock.frame_nanos;
+        let nominal = self.clock.turn_nanos((self.next + whole) as f64);
         let late = self.rng.unit() * self.card.lateness.as_nanos() as f64;
         self.due = self.due.max(Instant::from_nanos((nominal + late) as u64));
     }
@@ -154,26 +169,67 @@ impl Running {
 
 /// When which frame passes between the card and the air. Nanoseconds of true time as floats: they
 /// hold a day to a hundredth of a nanosecond.
+///
+/// Knows of the last change only: what was before an earlier one is told wrongly.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     start_nanos: f64,
     frame_nanos: f64,
     /// How long after its turn to be asked for a frame is played.
     output_frames: f64,
+    /// The first frame since the last change, and start and length of those before it.
+    since: f64,
+    before: (f64, f64),
 }
 
 impl Clock {
-    fn new(start: Instant, rate: f64) -> Self {
-        Self { start_nanos: start.as_nanos() as f64, frame_nanos: 1e9 / rate, output_frames: 0.0 }
+    pub fn new(start: Instant, rate: f64) -> Self {
+        let (start_nanos, frame_nanos) = (start.as_nanos() as f64, 1e9 / rate);
+        let before = (start_nanos, frame_nanos);
+        Self { start_nanos, frame_nanos, output_frames: 0.0, since: f64::NEG_INFINITY, before }
     }
 
     /// The moment that a frame is in the air, in nanoseconds.
     pub fn heard_nanos(&self, frame: f64) -> f64 {
-        self.start_nanos + (frame + self.output_frames) * self.frame_nanos
+        let turn = frame + self.output_frames;
+        if turn >= self.since {
+            self.turn_nanos(turn)
+        } else {
+            let (start_nanos, frame_nanos) = self.before;
+            start_nanos + turn * frame_nanos
+        }
     }
 
     /// The frame that is in the air at a moment.
     pub fn frame_at(&self, nanos: f64) -> f64 {
-        (nanos - self.start_nanos) / self.frame_nanos - self.output_frames
+        let turn = (nanos - self.start_nanos) / self.frame_nanos;
+        let (start_nanos, frame_nanos) = self.before;
+        let turn = if turn >= self.since { turn } else { (nanos - start_nanos) / frame_nanos };
+        turn - self.output_frames
+    }
+
+    /// When a frame's turn is, in nanoseconds.
+    fn turn_nanos(&self, frame: f64) -> f64 {
+        self.start_nanos + frame * self.frame_nanos
+    }
+
+    /// Runs at another rate from the next frame on.
+    fn turn(&mut self, now: Instant, rate: f64) {
+        let turn = self.remember(now);
+        let nanos = self.turn_nanos(turn);
+        self.frame_nanos = 1e9 / rate;
+        self.start_nanos = nanos - turn * self.frame_nanos;
+    }
+
+    /// Stands still for so many frames before the next one.
+    fn put_off(&mut self, now: Instant, frames: u64) {
+        self.remember(now);
+        self.start_nanos += frames as f64 * self.frame_nanos;
+    }
+
+    fn remember(&mut self, now: Instant) -> f64 {
+        self.before = (self.start_nanos, self.frame_nanos);
+        self.since = ((now.as_nanos() as f64 - self.start_nanos) / self.frame_nanos).ceil();
+        self.since
     }
 }

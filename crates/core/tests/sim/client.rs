@@ -10,7 +10,8 @@ use audiostreamer_core::{Codec, Encoding, Format, Instant};
 use crate::card::{self, Block, Card, Clock};
 use crate::netem::Service;
 use crate::rng::Rng;
-use crate::signal::{Signal, TimeCode};
+use crate::signal::Signal;
+use crate::signal::code::TimeCode;
 
 /// What a client is like.
 #[derive(Clone, Copy, Debug)]
@@ -25,16 +26,21 @@ pub struct Client {
     pub raw: bool,
     pub signal: Signal,
     /// The one channel that hears the signal; the others are silent, so that several clients can
-    /// be told apart in the mix.
+    /// be told apart in the mix. Of a signal that is wide, the one that is listened to.
     pub channel: usize,
     /// Sequence number and timestamp of the first packet, if not left to chance.
     pub first: Option<(u16, u32)>,
 }
 
 impl Client {
-    /// Stereo in 24 bits, packets of 5 ms: every sample that comes out can be read exactly.
+    /// Stereo in 24 bits, packets of 5 ms: every sample that comes out can be read.
     pub fn l24() -> Self {
-        Self::pcm(98, Format::l24(48_000, 2), TimeCode::L24)
+        Self::pcm(98, Format::l24(48_000, 2), TimeCode::FINE)
+    }
+
+    /// Half the work.
+    pub fn l24_mono() -> Self {
+        Self::pcm(101, Format::l24(48_000, 1), TimeCode::FINE)
     }
 
     pub fn l16() -> Self {
@@ -50,7 +56,7 @@ impl Client {
 
     /// Music at 96 kb/s in packets of 5 ms, captured in mono.
     pub fn opus() -> Self {
-        Self { card: Card::new(1), signal: Signal::Chirp, ..Self::pcm(96, Format::OPUS, TimeCode::L24) }
+        Self { card: Card::new(1), signal: Signal::Chirp, ..Self::pcm(96, Format::OPUS, TimeCode::FINE) }
     }
 
     fn pcm(payload_type: u8, format: Format, code: TimeCode) -> Self {
@@ -106,6 +112,8 @@ pub struct Running {
     record: Vec<u8>,
     /// What has not come back whole.
     back: Deframer,
+    /// Whether what is captured is thrown away.
+    muted: bool,
 }
 
 /// What a restart makes anew.
@@ -123,7 +131,7 @@ impl Running {
         let random = (rng.number() as u16, rng.number() as u32);
         let process = Process::new(&client, rng.number() as u32, client.first.unwrap_or(random));
         let (samples, packet, record, back) = (Vec::new(), Vec::new(), Vec::new(), Deframer::default());
-        Self { client, card, rng, process: Some(process), samples, packet, record, back }
+        Self { client, card, rng, process: Some(process), samples, packet, record, back, muted: false }
     }
 
     /// Starts the process anew, as a new source.
@@ -164,6 +172,24 @@ impl Running {
         self.card.set_period(period);
     }
 
+    /// The card's crystal is off by so much from now on.
+    pub fn set_ppm(&mut self, now: Instant, ppm: f64) {
+        self.card.set_ppm(now, ppm);
+    }
+
+    /// The card loses so many frames, and may say so.
+    pub fn lose(&mut self, now: Instant, frames: u64, told: bool) {
+        self.card.lose(now, frames);
+        if let (Some(process), true) = (&mut self.process, told) {
+            process.packetizer.skip(frames);
+        }
+    }
+
+    /// Says nothing for a while, or speaks again: media time goes on, packets do not.
+    pub fn mute(&mut self, muted: bool) {
+        self.muted = muted;
+    }
+
     /// Takes what came back from the server: a datagram, or the next bytes of the stream.
     pub fn handle_bytes(&mut self, now: Instant, bytes: &[u8]) {
         let Some(process) = &mut self.process else { return };
@@ -184,6 +210,10 @@ impl Running {
             self.listen(block);
             let captured = Instant::from_nanos(self.card.clock.heard_nanos(block.first as f64) as u64);
             if let Some(process) = &mut self.process {
+                if self.muted {
+                    process.packetizer.skip(block.frames as u64);
+                    continue;
+                }
                 process.packetizer.push(captured, &self.samples);
                 process.transmit(now, &self.client, &mut self.packet, &mut self.record, &mut transmit);
             }
@@ -211,8 +241,9 @@ impl Running {
         let channels = usize::from(card.channels);
         self.samples.clear();
         self.samples.resize(block.frames * channels, 0.0);
-        for (number, frame) in (block.first..).zip(self.samples.chunks_exact_mut(channels)) {
-            frame[channel] = signal.sample(number, card.rate);
+        let heard = if signal.is_wide() { 0..channels } else { channel..channel + 1 };
+        for channel in heard {
+            signal.listen(block.first, card.rate, channel, self.samples[channel..].iter_mut().step_by(channels));
         }
     }
 }

@@ -11,21 +11,28 @@
 //! assert_eq!(heard.repeated_frames, 0);
 //! ```
 //!
+//! Three looks at what came out: `observe` reads a time code sample by sample, `recording` compares
+//! other signals with what was said, `report` runs all paths and keeps the figures in `report.md`.
+//!
 //! At every step, whatever the scenario: all samples that the card asks for are written, finite
 //! and within full scale; every packet and every unit is in exactly one counter; every payload
 //! that went into a voice comes back.
 
+mod arrivals;
 mod card;
 mod client;
 mod netem;
 mod observe;
 mod paths;
 mod recording;
+mod report;
 mod rng;
+mod rules;
 mod scenarios;
 mod server;
 mod signal;
 mod trace;
+mod tuning;
 mod world;
 
 use std::time::Duration;

@@ -168,6 +168,24 @@ impl Netem {
         Self { delay: self.delay.clone(), ..Self::ideal() }
     }
 
+    /// The same weather, but nothing is lost in it.
+    pub fn lossless(self) -> Netem {
+        let delay = match self.delay {
+            Delay::Routes { near, far, every, .. } => Delay::Routes { near, far, every, outage: 0.0 },
+            delay => delay,
+        };
+        Self { delay, loss: 0.0, bursts: None, ..self }
+    }
+
+    /// The least that the way takes, in milliseconds.
+    pub fn least(&self) -> f64 {
+        match self.delay {
+            Delay::Fixed(delay) => delay,
+            Delay::Triangle { low, high, .. } => low.min(high),
+            Delay::Routes { near, far, .. } => near.min(far),
+        }
+    }
+
     fn with_jitter(mut self, jitter: Jitter) -> Self {
         self.jitter.push(jitter);
         self

@@ -22,6 +22,11 @@ pub fn all() -> [(&'static str, Netem); 12] {
     ]
 }
 
+/// Paths that nothing was tuned on, made of parts of N2 and N5.
+pub fn held_out() -> [(&'static str, Netem); 2] {
+    [("H1 Wi-Fi before LTE", wifi_before_lte()), ("H2 two access points", two_access_points())]
+}
+
 /// N1.
 pub fn wired_lan() -> Netem {
     Netem::ideal().delay(0.15).exponential(0.05).spikes(0.002, 0.5..2.0)
@@ -82,4 +87,34 @@ pub fn bufferbloat() -> Netem {
 /// N11: another route every 30 s, with nothing for a quarter of a second; 5 % overtaken.
 pub fn handover() -> Netem {
     Netem::ideal().routes(20.0, 60.0, 30_000.0, 250.0).reorder(0.05)
+}
+
+/// N10 before a bottleneck that is as tight for so many bits per second as it is for the 160 kb/s of
+/// Opus.
+pub fn bufferbloat_for(bits_per_second: f64) -> Netem {
+    bufferbloat().rate(1.6 * bits_per_second, 200.0)
+}
+
+/// H1: the stalls of a home on the way to those of the air.
+pub fn wifi_before_lte() -> Netem {
+    Netem::ideal()
+        .delay(25.5)
+        .exponential(1.0)
+        .jitter(0.0..4.0)
+        .spikes(0.1, 8.0..8.0)
+        .stalls(0.02, 5.0..30.0)
+        .stalls(0.0008, 30.0..90.0)
+        .bursts(0.00168, 0.333)
+}
+
+/// H2: every 20 s over another one, a little farther away, with stalls more rarely than in N2 and
+/// short ones beside N5's.
+pub fn two_access_points() -> Netem {
+    Netem::ideal()
+        .routes(10.0, 25.0, 20_000.0, 0.0)
+        .exponential(1.5)
+        .spikes(0.05, 8.0..8.0)
+        .stalls(0.01, 5.0..30.0)
+        .stalls(0.0004, 30.0..90.0)
+        .loss(0.001)
 }

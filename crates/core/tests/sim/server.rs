@@ -13,12 +13,14 @@ use audiostreamer_core::{Format, Instant, Mixer, PayloadTypes, Receiver};
 
 use crate::card::{self, Block, Card, Clock};
 use crate::rng::Rng;
+use crate::tuning::{Latency, Profile, playout_config};
 
 /// What a server is like.
 #[derive(Clone, Debug)]
 pub struct Server {
     pub card: Card,
-    pub latency: Duration,
+    pub latency: Latency,
+    pub profile: Profile,
     pub types: PayloadTypes,
     /// What arrives without a header is this.
     pub raw: Option<Format>,
@@ -37,8 +39,8 @@ const SSRC: u32 = 1;
 impl Server {
     /// Stereo at 48 kHz, 20 ms, eight voices.
     pub fn new() -> Self {
-        let latency = Duration::from_millis(20);
-        Self { card: Card::new(2), latency, types: PayloadTypes::default(), raw: None, voices_max: 8 }
+        let (latency, types) = (Latency::Fixed(Duration::from_millis(20)), PayloadTypes::default());
+        Self { card: Card::new(2), latency, profile: Profile::Live, types, raw: None, voices_max: 8 }
     }
 
     pub fn card(self, card: Card) -> Self {
@@ -46,7 +48,12 @@ impl Server {
     }
 
     pub fn latency(self, millis: u64) -> Self {
-        Self { latency: Duration::from_millis(millis), ..self }
+        Self { latency: Latency::Fixed(Duration::from_millis(millis)), ..self }
+    }
+
+    /// Finds its delay by itself.
+    pub fn auto(self, profile: Profile) -> Self {
+        Self { latency: Latency::Auto, profile, ..self }
     }
 
     pub fn payload_type(mut self, payload_type: u8, format: Format) -> Self {
@@ -187,6 +194,16 @@ impl Running {
         self.card.set_period(period);
     }
 
+    /// The card's crystal is off by so much from now on.
+    pub fn set_ppm(&mut self, now: Instant, ppm: f64) {
+        self.card.set_ppm(now, ppm);
+    }
+
+    /// The card is not served for so many frames.
+    pub fn lose(&mut self, now: Instant, frames: u64) {
+        self.card.lose(now, frames);
+    }
+
     pub fn speaker(&self) -> &Clock {
         &self.card.clock
     }
@@ -284,9 +301,7 @@ impl Running {
     }
 
     fn begin(&mut self, index: usize, format: Format) {
-        let Card { rate, channels, .. } = self.server.card;
-        let frames_max = self.server.card.callback_frames();
-        let config = playout::Config { latency: self.server.latency, rate, channels, frames_max };
+        let config = playout_config(&self.server);
         let (handle, voice) = Voice::new(Playout::new(format, config).expect("a format that can be played"));
         let book = Book { handle, units_sent: 0, payloads_back: 0, frames_asked: 0 };
         self.sources[index].voice = match self.handle.add(voice) {

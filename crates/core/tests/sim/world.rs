@@ -5,11 +5,12 @@ use std::time::Duration;
 use audiostreamer_core::packet::Packet;
 use audiostreamer_core::{Instant, framing, playout, receiver, sender};
 
+use crate::arrivals::{Arrival, Arrivals};
 use crate::card::{Block, Clock};
 use crate::client::{self, Client};
 use crate::netem::{self, Link, Netem, Service};
 use crate::observe::{Heard, Track};
-use crate::recording::{Alignment, Recording};
+use crate::recording::{Alignment, Fit, Recording};
 use crate::rng::Rng;
 use crate::server::{self, Server};
 use crate::signal::Signal;
@@ -40,13 +41,14 @@ struct Node {
     service: Service,
     forward: Link,
     back: Link,
+    arrivals: Arrivals,
     ear: Ear,
     channel: usize,
 }
 
 /// How what came out is looked at.
 enum Ear {
-    Track(Track),
+    Track(Box<Track>),
     Recording(Recording),
 }
 
@@ -70,11 +72,11 @@ impl World {
             ear: match client.signal {
                 Signal::Code(code) => {
                     let speaker = self.server.rate();
-                    let filtered = client.card.rate != client.format.rate || client.format.rate != speaker;
-                    Ear::Track(Track::new(code, f64::from(client.card.rate) / f64::from(speaker), filtered))
+                    Ear::Track(Box::new(Track::new(code, f64::from(client.card.rate) / f64::from(speaker))))
                 }
-                signal => Ear::Recording(Recording::new(signal, client.card.rate)),
+                signal => Ear::Recording(Recording::new(signal, client.card.rate, channel)),
             },
+            arrivals: Arrivals::new(client.format.rate),
             client: client::Running::new(client, self.now, self.rng.fork()),
             service,
             back: Link::new(netem.way_back(), service, self.rng.fork()),
@@ -97,6 +99,10 @@ impl World {
             self.now = next;
             self.step();
         }
+    }
+
+    pub fn now(&self) -> Instant {
+        self.now
     }
 
     pub fn seed(&self) -> u64 {
@@ -129,6 +135,11 @@ impl World {
         self.recording(id).align(second, self.server.speaker(), self.nodes[id].client.microphone())
     }
 
+    /// As [`align`](Self::align), to a fraction of a frame, with what is left.
+    pub fn fit(&self, id: Id, second: f64) -> Fit {
+        self.recording(id).fit(second, self.server.speaker(), self.nodes[id].client.microphone())
+    }
+
     /// A fingerprint of everything up to here.
     pub fn trace(&self) -> Trace {
         self.trace
@@ -145,6 +156,11 @@ impl World {
     /// What became of a client's packets on their way.
     pub fn carried(&self, id: Id) -> netem::Counts {
         self.nodes[id].forward.counts()
+    }
+
+    /// Which of a client's packets came when, over datagrams.
+    pub fn arrivals(&self, id: Id) -> &[Arrival] {
+        self.nodes[id].arrivals.all()
     }
 
     pub fn received(&self, id: Id) -> receiver::Stats {
@@ -215,7 +231,7 @@ impl World {
     fn step(&mut self) {
         let Self { now, nodes, server, trace, packet, record, .. } = self;
         let now = *now;
-        for (id, Node { client, service, forward, back, .. }) in nodes.iter_mut().enumerate() {
+        for (id, Node { client, service, forward, back, arrivals, .. }) in nodes.iter_mut().enumerate() {
             client.handle_timeout(now, |bytes| {
                 trace.packet(now, bytes);
                 forward.handle_input(now, bytes);
@@ -223,7 +239,10 @@ impl World {
             while let Some(bytes) = forward.poll_output(now) {
                 trace.packet(now, &bytes);
                 match service {
-                    Service::Datagrams => server.handle_datagram(now, id, &bytes),
+                    Service::Datagrams => {
+                        arrivals.handle(now, &bytes);
+                        server.handle_datagram(now, id, &bytes);
+                    }
                     Service::Stream => server.handle_stream(now, id, &bytes),
                 }
             }

@@ -57,7 +57,8 @@ fn several_clients_are_mixed_and_each_keeps_every_sample() {
     for &client in &clients {
         let heard = world.heard(client);
         assert_eq!((heard.gaps.len(), heard.repeated_frames), (0, 0), "client {client}");
-        assert!(heard.delay(1.0) - heard.delay(0.0) < 0.001, "client {client}");
+        let moved = heard.delay_from(5.0, 1.0) - heard.delay_from(5.0, 0.0);
+        assert!(moved < 0.1, "client {client}: {moved} ms");
         let ends = [12.8, 7.8, 7.8, 12.8][client];
         assert!((heard.last - ends).abs() < 0.05, "client {client}: {}", heard.last);
     }
@@ -99,12 +100,12 @@ fn the_format_may_change_in_mid_stream() {
 fn opus_and_pcm_may_take_turns() {
     let mut world = World::new(Server::new());
     let client = world.add(Client::l24().signal(Signal::Chirp), paths::wired_lan());
-    world.run(seconds(2.0));
+    world.run(seconds(4.0));
     world.client(client).set_format(96, Format::OPUS, 240);
-    world.run(seconds(2.0));
+    world.run(seconds(4.0));
     world.client(client).set_format(98, Format::l24(48_000, 2), 240);
-    world.run(seconds(2.0));
-    for (second, delay, correlation) in [(1.4, 29.0, 0.999), (3.4, 31.5, 0.93), (5.4, 29.0, 0.999)] {
+    world.run(seconds(4.0));
+    for (second, delay, correlation) in [(3.4, 29.0, 0.99), (7.4, 31.5, 0.93), (11.4, 29.0, 0.99)] {
         let heard = world.align(client, second);
         assert!((heard.delay_millis - delay).abs() < 3.0, "at {second} s: {heard:?}");
         assert!(heard.correlation > correlation, "at {second} s: {heard:?}");

@@ -1,7 +1,10 @@
 //! What must be true, as sentences.
 
+mod adaptation;
 mod cards;
 mod clients;
+mod clocks;
+mod fidelity;
 mod hostile;
 mod network;
 mod opus;
@@ -16,6 +19,8 @@ use crate::card::Card;
 use crate::client::Client;
 use crate::netem::Netem;
 use crate::server::Server;
-use crate::signal::{Signal, TimeCode};
+use crate::signal::Signal;
+use crate::signal::code::TimeCode;
+use crate::tuning::Profile;
 use crate::world::{Id, World};
 use crate::{millis, paths, seconds};

@@ -1,7 +1,11 @@
 //! What came out of the speaker, as samples: for codecs that do not keep them exactly.
 
+mod fit;
+
 use crate::card::{Block, Clock};
-use crate::signal::Signal;
+use crate::signal::{SINE_HZ, Signal};
+
+pub use fit::Fit;
 
 /// One channel of the speaker from the beginning on.
 #[derive(Clone, Debug)]
@@ -9,6 +13,7 @@ pub struct Recording {
     signal: Signal,
     /// Of the microphone and the speaker, nominally.
     rate: u32,
+    channel: usize,
     samples: Vec<f32>,
 }
 
@@ -27,6 +32,8 @@ pub struct Alignment {
     pub delay_millis: f64,
     /// Normalised: 1 is the same.
     pub correlation: f64,
+    /// The first frame of the microphone that is compared, to a frame.
+    position: f64,
 }
 
 /// What is compared at once: long enough to tell one part of a chirp from the next.
@@ -35,12 +42,18 @@ const WINDOW_SECONDS: f64 = 0.1;
 /// The longest delay that is looked for.
 const DELAY_SECONDS_MAX: f64 = 0.4;
 
+/// Pauses are quieter, root mean square.
+const LOUD: f32 = 0.01;
+
 /// Coarse search looks at every fourth frame: the chirp ends far below 6 kHz.
 const COARSE: usize = 4;
 
+/// How much less alike than the best the right place may look in that search.
+const CLOSE: f64 = 0.1;
+
 impl Recording {
-    pub fn new(signal: Signal, rate: u32) -> Self {
-        Self { signal, rate, samples: Vec::new() }
+    pub fn new(signal: Signal, rate: u32, channel: usize) -> Self {
+        Self { signal, rate, channel, samples: Vec::new() }
     }
 
     pub fn handle(&mut self, block: Block, samples: impl Iterator<Item = f32>) {
@@ -50,21 +63,45 @@ impl Recording {
 
     /// Finds what was heard from `second` on in what was said, by cross-correlation.
     pub fn align(&self, second: f64, speaker: &Clock, microphone: &Clock) -> Alignment {
-        let Self { signal, rate, .. } = *self;
+        let Self { signal, rate, channel, .. } = *self;
         let first = speaker.frame_at(second * 1e9).ceil() as usize;
         let window = (WINDOW_SECONDS * f64::from(rate)) as usize;
         let heard = &self.samples[first..first + window];
         let newest = microphone.frame_at(speaker.heard_nanos(first as f64)).floor() as i64;
         let oldest = newest - (DELAY_SECONDS_MAX * f64::from(rate)) as i64;
         let said: Vec<f32> =
-            (oldest..newest + window as i64).map(|frame| signal.sample(frame.max(0) as u64, rate)).collect();
+            (oldest..newest + window as i64).map(|frame| signal.sample(frame.max(0) as u64, rate, channel)).collect();
         let lags = (newest - oldest) as usize;
-        let coarse = best((0..lags).step_by(COARSE), |lag| correlation(heard, &said[lag..], COARSE));
-        let near = coarse.0.saturating_sub(COARSE)..(coarse.0 + COARSE).min(lags);
-        let (lag, correlation) = best(near, |lag| correlation(heard, &said[lag..], 1));
+        let coarse: Vec<(usize, f64)> =
+            (0..lags).step_by(COARSE).map(|lag| (lag, correlation(heard, &said[lag..], COARSE))).collect();
+        // A voice is nearly as like itself a pitch period away: all that come close are looked at.
+        let close = best(coarse.iter().copied()).1 - CLOSE;
+        let near = |lag: usize| lag.saturating_sub(COARSE)..(lag + COARSE).min(lags);
+        let near = coarse.iter().filter(|(_, likeness)| *likeness > close).flat_map(|(lag, _)| near(*lag));
+        let (lag, correlation) = best(near.map(|lag| (lag, correlation(heard, &said[lag..], 1))));
         let said_nanos = microphone.heard_nanos((oldest + lag as i64) as f64);
         let delay_millis = (speaker.heard_nanos(first as f64) - said_nanos) * 1e-6;
-        Alignment { delay_millis, correlation }
+        Alignment { delay_millis, correlation, position: (oldest + lag as i64) as f64 }
+    }
+
+    /// Compares what was heard from `second` on with what was said, sample by sample, where it is
+    /// most alike.
+    pub fn fit(&self, second: f64, speaker: &Clock, microphone: &Clock) -> Fit {
+        let Self { signal, rate, channel, .. } = *self;
+        let Alignment { position, .. } = self.align(second, speaker, microphone);
+        let first = speaker.frame_at(second * 1e9).ceil() as usize;
+        let heard = &self.samples[first..first + (WINDOW_SECONDS * f64::from(rate)) as usize];
+        Fit::new(heard, |place| signal.at(place.max(0.0), rate, channel), position, 1.0)
+    }
+
+    /// What of the sine is not the sine in the second that begins at `second`, in dB: a tenth at a
+    /// time, since what moves more slowly is no distortion but the pitch, which is told elsewhere.
+    pub fn distortion(&self, second: f64) -> f64 {
+        let first = (second * f64::from(self.rate)) as usize;
+        let tenths = self.samples[first..first + self.rate as usize].chunks_exact(self.rate as usize / 10);
+        let shares: Vec<f64> =
+            tenths.map(|tenth| 10f64.powf(fit::distortion(tenth, SINE_HZ, self.rate.into()) / 10.0)).collect();
+        10.0 * (shares.iter().sum::<f64>() / shares.len() as f64).log10()
     }
 
     /// Stretches longer than `millis` between the first sound and the last.
@@ -83,6 +120,14 @@ impl Recording {
         silences
     }
 
+    /// Whether what would be compared at `second` is more than a pause.
+    pub fn is_loud(&self, second: f64) -> bool {
+        let first = (second * f64::from(self.rate)) as usize;
+        let heard = &self.samples[first..first + (WINDOW_SECONDS * f64::from(self.rate)) as usize];
+        let energy = heard.iter().map(|sample| sample * sample).sum::<f32>();
+        energy > LOUD * LOUD * heard.len() as f32
+    }
+
     pub fn loudest(&self) -> f32 {
         self.samples.iter().fold(0.0, |loudest, sample| sample.abs().max(loudest))
     }
@@ -98,8 +143,7 @@ fn is_loud(samples: &[f32]) -> bool {
     samples.iter().any(|sample| sample.abs() > 0.02)
 }
 
-fn best(lags: impl Iterator<Item = usize>, of: impl Fn(usize) -> f64) -> (usize, f64) {
-    let all = lags.map(|lag| (lag, of(lag)));
+fn best(all: impl Iterator<Item = (usize, f64)>) -> (usize, f64) {
     all.max_by(|a, b| a.1.total_cmp(&b.1)).expect("lags to look at")
 }
 

@@ -1,0 +1,55 @@
+//! What a server is told to do.
+
+use std::net::SocketAddr;
+
+use audiostreamer_core::playout::{Latency, Profile};
+use audiostreamer_core::{Format, PayloadTypes};
+
+use super::Limits;
+use crate::device::{SinkSpec, Wanted};
+use crate::trust::{Gate, Identity};
+
+/// What a server does.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The address and port of both protocols; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Whether UDP is listened to.
+    pub udp: bool,
+    /// Whether TCP is listened to.
+    pub tcp: bool,
+    /// Where it is played.
+    pub sink: SinkSpec,
+    /// What the sink is asked for.
+    pub wanted: Wanted,
+    /// The playout delay of each stream: from a packet's arrival to its being asked for.
+    pub latency: Latency,
+    /// What delay and sound are worth to the listener.
+    pub profile: Profile,
+    /// Streams that play at the same time; more are refused.
+    pub clients_max: usize,
+    /// RTP, or bare PCM.
+    pub wire: WireFormat,
+    /// How clients are recognised; `None` plays whatever comes in the clear. Bare PCM always does.
+    pub encryption: Option<Encryption>,
+    /// What strangers may cost.
+    pub limits: Limits,
+}
+
+/// What a server needs that only plays whom it knows.
+#[derive(Clone, Debug)]
+pub struct Encryption {
+    /// The key by which clients know it.
+    pub identity: Identity,
+    /// Who may play.
+    pub gate: Gate,
+}
+
+/// What is expected on the wire.
+#[derive(Clone, Debug)]
+pub enum WireFormat {
+    /// RTP with these payload types.
+    Rtp(Box<PayloadTypes>),
+    /// Bare PCM of this format.
+    Raw(Format),
+}

@@ -1,0 +1,181 @@
+//! The server's UDP port where sound is encrypted: QUIC, and whatever else arrives.
+
+use std::fmt;
+use std::io::{self, IoSliceMut};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use audiostreamer_core::Instant;
+use quinn::crypto::rustls::QuicServerConfig;
+use quinn::udp::{RecvMeta, Transmit};
+use quinn::{AsyncUdpSocket, Endpoint, Incoming, Runtime, ServerConfig, TokioRuntime, UdpPoller};
+use tokio::time::timeout;
+
+use super::udp::RECEIVE_BYTES;
+use crate::clock;
+use crate::error::Error;
+use crate::link::{mismatch, quic};
+use crate::trust::Identity;
+
+/// First packets of connections that nobody has looked at yet, and what each of them may bring.
+const INCOMING_MAX: usize = 64;
+const INCOMING_BYTES: u64 = 8 * 1024;
+
+/// What is waited for at the end, so that clients hear of it.
+const FAREWELL: Duration = Duration::from_millis(200);
+
+/// One endpoint and its socket.
+pub(super) struct QuicPort {
+    endpoint: Endpoint,
+    refused: Arc<AtomicU64>,
+}
+
+impl QuicPort {
+    /// Must be called within a runtime.
+    pub fn bind(address: SocketAddr, identity: &Identity, tls: Arc<rustls::ServerConfig>) -> Result<Self, Error> {
+        let failed = |why| Error::Listen { address, transport: "udp", why };
+        let socket = quic::socket(address, RECEIVE_BYTES).map_err(failed)?;
+        let refused = Arc::new(AtomicU64::new(0));
+        let inner = TokioRuntime.wrap_udp_socket(socket).map_err(failed)?;
+        let socket = Arc::new(Demultiplexer { inner, refused: refused.clone(), answers: Mutex::default() });
+        let config = server_config(tls).map_err(|why| failed(io::Error::other(why)))?;
+        let endpoint_config = quic::endpoint(identity);
+        let runtime = Arc::new(TokioRuntime);
+        let endpoint = Endpoint::new_with_abstract_socket(endpoint_config, Some(config), socket, runtime);
+        Ok(Self { endpoint: endpoint.map_err(failed)?, refused })
+    }
+
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.endpoint.local_addr().ok()
+    }
+
+    /// Waits for the first packet of a connection.
+    pub async fn accept(&self) -> Incoming {
+        match self.endpoint.accept().await {
+            Some(incoming) => incoming,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Datagrams that were no QUIC.
+    pub fn packets_refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    /// Ends all connections that are left.
+    pub async fn finish(&self) {
+        self.endpoint.close(quic::FINISHED.into(), b"");
+        let _ = timeout(FAREWELL, self.endpoint.wait_idle()).await;
+    }
+}
+
+fn server_config(tls: Arc<rustls::ServerConfig>) -> Result<ServerConfig, quinn::crypto::rustls::NoInitialCipherSuite> {
+    let mut config = ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls)?));
+    config.transport_config(quic::transport());
+    config.max_incoming(INCOMING_MAX).incoming_buffer_size(INCOMING_BYTES);
+    config.incoming_buffer_size_total(INCOMING_MAX as u64 * INCOMING_BYTES);
+    Ok(config)
+}
+
+/// Keeps from QUIC what is none, told by its first byte (RFC 9443), and tells whoever speaks plain
+/// RTP that it will not be played.
+struct Demultiplexer {
+    inner: Arc<dyn AsyncUdpSocket>,
+    refused: Arc<AtomicU64>,
+    answers: Mutex<Answers>,
+}
+
+/// Answers to plain RTP in the present second: the addresses are not proved, and a wrong one must
+/// not be flooded through us.
+#[derive(Default)]
+struct Answers {
+    second: Instant,
+    sent: u32,
+}
+
+const ANSWERS_PER_SECOND: u32 = 20;
+
+impl Answers {
+    fn take(&mut self, now: Instant) -> bool {
+        if now - self.second > Duration::from_secs(1) {
+            *self = Self { second: now, sent: 0 };
+        }
+        self.sent += 1;
+        self.sent <= ANSWERS_PER_SECOND
+    }
+}
+
+impl Demultiplexer {
+    fn refuse(&self, datagrams: &[u8], meta: &RecvMeta) {
+        self.refused.fetch_add(meta.len.div_ceil(meta.stride.max(1)).max(1) as u64, Ordering::Relaxed);
+        let answer = mismatch::encrypted_only();
+        let asked = meta.len.min(meta.stride);
+        if datagrams.first().is_some_and(|&first| mismatch::is_rtp(first))
+            && answer.len() <= asked
+            && self.answers.lock().is_ok_and(|mut answers| answers.take(clock::now()))
+        {
+            let transmit = Transmit {
+                destination: meta.addr,
+                ecn: None,
+                contents: &answer,
+                segment_size: None,
+                src_ip: meta.dst_ip,
+            };
+            let _ = self.inner.try_send(&transmit); // it will ask again
+        }
+    }
+}
+
+impl AsyncUdpSocket for Demultiplexer {
+    fn poll_recv(
+        &self,
+        cx: &mut Context<'_>,
+        bufs: &mut [IoSliceMut<'_>],
+        meta: &mut [RecvMeta],
+    ) -> Poll<io::Result<usize>> {
+        let count = ready!(self.inner.poll_recv(cx, bufs, meta))?;
+        for (buf, meta) in bufs.iter().zip(meta.iter_mut()).take(count) {
+            const FIXED_BIT: u8 = 0x40;
+            let datagrams = &buf[..meta.len];
+            if datagrams.first().is_none_or(|first| first & FIXED_BIT == 0) {
+                self.refuse(datagrams, meta);
+                meta.len = 0;
+            }
+        }
+        Poll::Ready(Ok(count))
+    }
+
+    fn create_io_poller(self: Arc<Self>) -> Pin<Box<dyn UdpPoller>> {
+        self.inner.clone().create_io_poller()
+    }
+
+    fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
+        self.inner.try_send(transmit)
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.inner.local_addr()
+    }
+
+    fn max_transmit_segments(&self) -> usize {
+        self.inner.max_transmit_segments()
+    }
+
+    fn max_receive_segments(&self) -> usize {
+        self.inner.max_receive_segments()
+    }
+
+    fn may_fragment(&self) -> bool {
+        self.inner.may_fragment()
+    }
+}
+
+impl fmt::Debug for Demultiplexer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner.fmt(f)
+    }
+}

@@ -1,0 +1,454 @@
+//! How much delay the network needs: the least of `delay + lambda * events + price of lateness`.
+
+use super::Profile;
+
+/// Remembers how much delay each arriving unit needed, and finds the delay that is worth it.
+///
+/// Percentiles do not know what a late packet costs: one stall of ten packets is one audible
+/// event, ten packets late one by one are ten. So the target minimises, in milliseconds,
+///
+/// ```text
+/// D + lambda * (events per minute at D) + 20 * (percent of units late at D)
+/// ```
+///
+/// over all delays D in steps of half a millisecond. An event is an up-crossing: a slot of 20 ms
+/// in which something needed more than D, after one in which nothing did. `lambda` is how many
+/// milliseconds of delay one event per minute less is worth; the price of lateness is NetEq's
+/// (20 ms for 1 %). What was seen is forgotten exponentially. Lost units need no delay and don't
+/// count: more delay would not bring them back.
+///
+/// Up at once, down slowly, and not before the delay was held for a while. All times in seconds.
+pub(super) struct Target {
+    lambda: f64,
+    half_life: f64,
+    release: f64,
+    known: Histogram,
+    /// Since the last window in which the path was as long as ever: where it has become longer,
+    /// these are moved before they are believed.
+    fresh: Histogram,
+    /// The weight of a unit now; it grows, so that nothing else has to shrink.
+    weight: f64,
+    /// The sum of weights over time, in seconds.
+    weighted_time: f64,
+    now: f64,
+    slot: Slot,
+    /// Something was late since the last look.
+    missed: bool,
+    looked: f64,
+    held_until: f64,
+    /// Nothing is learnt while one outage's backlog arrives.
+    outage: bool,
+    target: f64,
+    /// At least so much is needed by one unit in twenty.
+    usual: f64,
+}
+
+/// The units of one slot of time.
+struct Slot {
+    since: f64,
+    most: usize,
+    /// Of the slot before.
+    before: usize,
+}
+
+/// Half a millisecond per bin, up to half a second: a longer outage is a pause.
+const BIN: f64 = 0.5e-3;
+const BINS: usize = 1000;
+
+const SLOT: f64 = 20e-3;
+
+/// How often the best delay is looked for, if nothing is late meanwhile, and at the most.
+const LOOK: f64 = 0.5;
+const LOOK_MISSED: f64 = 20e-3;
+
+/// Added to the best: the jitter of our own threads.
+const MARGIN: f64 = 0.25e-3;
+
+/// What a share of the units needs is usual.
+const USUAL: f64 = 0.95;
+
+/// So many bins more are little, and what weighs less than this share of a unit is forgotten.
+const LITTLE: usize = 3;
+const FORGOTTEN: f64 = 0.01;
+
+/// In seconds per share of units late: 20 ms for 1 %.
+const LATE_PRICE: f64 = 2.0;
+
+/// Before the beginning, all was well for so long: one early event is no rate.
+const PRIOR: f64 = 10.0;
+
+/// After a rise, for so long nothing is released.
+const HOLD: f64 = 10.0;
+
+impl Target {
+    /// One that is not used before it [starts](Self::start_at); until then it learns.
+    pub fn new(profile: Profile) -> Self {
+        let mut target = Self {
+            lambda: 0.0,
+            half_life: 1.0,
+            release: 0.0,
+            known: Histogram::new(),
+            fresh: Histogram::new(),
+            weight: 1.0,
+            weighted_time: 0.0,
+            now: 0.0,
+            slot: Slot { since: 0.0, most: 0, before: 0 },
+            missed: false,
+            looked: 0.0,
+            held_until: 0.0,
+            outage: false,
+            target: f64::INFINITY,
+            usual: 0.0,
+        };
+        target.set_profile(profile);
+        target
+    }
+
+    /// Changes what an event is worth, from now on.
+    pub fn set_profile(&mut self, profile: Profile) {
+        self.lambda = profile.lambda() * 1e-3;
+        self.half_life = profile.half_life();
+        self.release = profile.release();
+        self.looked = f64::NEG_INFINITY;
+    }
+
+    /// Starts, unless it has started: where `usual` is needed, with `margin` more.
+    pub fn start_at(&mut self, usual: f64, margin: f64) {
+        if self.target.is_infinite() {
+            self.target = (usual + margin).max(self.best());
+            self.usual = usual.max(self.quantile(USUAL) + MARGIN / 2.0);
+            self.looked = self.now;
+        }
+    }
+
+    /// What the delay should be.
+    pub fn get(&self) -> f64 {
+        self.target
+    }
+
+    /// With less than this, one unit in twenty would be late.
+    pub fn usual(&self) -> f64 {
+        self.usual
+    }
+
+    /// A unit arrived at `time` and would have been there in time at a delay of `needed`, while the
+    /// delay was to be `given`. Returns whether it was late.
+    pub fn observe(&mut self, time: f64, needed: f64, given: f64) -> bool {
+        self.advance(time);
+        let late = needed > given;
+        if needed >= BIN * BINS as f64 {
+            self.outage = true;
+        }
+        if self.outage {
+            self.outage = late;
+            return false;
+        }
+        let bin = (needed / BIN).ceil().clamp(0.0, BINS as f64) as usize;
+        self.fresh.needed[bin] += self.weight;
+        if time - self.slot.since >= SLOT {
+            self.slot = Slot { since: time, most: 0, before: self.slot.most };
+        }
+        // Delays from what was needed before up to this are crossed for the first time.
+        let crossed = self.slot.most.max(self.slot.before);
+        if bin > crossed {
+            self.fresh.crossed[crossed] += self.weight;
+            self.fresh.crossed[bin] -= self.weight;
+        }
+        self.slot.most = self.slot.most.max(bin);
+        self.missed |= late;
+        late
+    }
+
+    /// The last window lay where the path has always been: what is fresh is as good as the rest.
+    pub fn settle(&mut self) {
+        self.known.add(&mut self.fresh, 0);
+    }
+
+    /// The path has become so much longer, or shorter: what is fresh was measured from the wrong
+    /// line.
+    pub fn step(&mut self, longer: f64) {
+        if longer < 0.0 {
+            self.fresh.clear(); // it lay off the scale
+        }
+        self.known.add(&mut self.fresh, (-longer / BIN).round() as isize);
+        self.slot = Slot { since: self.slot.since, most: 0, before: 0 };
+        if self.target.is_finite() {
+            self.target = self.best();
+        }
+    }
+
+    /// Looks for a better target when it is time to.
+    pub fn update(&mut self, time: f64) {
+        self.advance(time);
+        let since = time - self.looked;
+        if self.target.is_infinite() || since < LOOK_MISSED || (since < LOOK && !self.missed) {
+            return;
+        }
+        (self.looked, self.missed) = (time, false);
+        self.usual = self.quantile(USUAL) + MARGIN / 2.0;
+        let best = self.best();
+        if best > self.target {
+            self.raise(best);
+        } else if time >= self.held_until {
+            self.target = best.max(self.target - self.release * since.min(LOOK));
+        }
+    }
+
+    /// Makes the target longer at once.
+    pub fn raise(&mut self, target: f64) {
+        if self.target.is_finite() {
+            self.target = self.target.max(target);
+            self.held_until = self.now + HOLD;
+        }
+    }
+
+    /// Lets the weights grow up to `time`.
+    fn advance(&mut self, time: f64) {
+        let span = (time - self.now).max(0.0);
+        self.now = self.now.max(time);
+        self.weight *= (span / self.half_life).exp2();
+        self.weighted_time += span * self.weight;
+        if self.weight > 1e6 {
+            self.known.scale(1.0 / self.weight);
+            self.fresh.scale(1.0 / self.weight);
+            self.weighted_time /= self.weight;
+            self.weight = 1.0;
+        }
+    }
+
+    /// The delay at which that share of the units is there in time.
+    fn quantile(&self, share: f64) -> f64 {
+        let mut left = share * (self.known.units() + self.fresh.units());
+        let weights = self.known.needed.iter().zip(&self.fresh.needed);
+        let bin = weights.take_while(|(known, fresh)| {
+            left -= *known + *fresh;
+            left > 0.0
+        });
+        bin.count() as f64 * BIN
+    }
+
+    /// The delay with the least cost.
+    fn best(&self) -> f64 {
+        let units = self.known.units() + self.fresh.units();
+        if units <= 0.0 {
+            return 0.0;
+        }
+        let prior = PRIOR * self.weight;
+        let minutes = (self.weighted_time + prior) / 60.0;
+        let late_price = LATE_PRICE / units / (1.0 + prior / self.weighted_time.max(SLOT));
+        let (mut late, mut crossings) = (units, 0.0);
+        let mut best = (f64::INFINITY, 0, late);
+        for bin in 0..=BINS {
+            late -= self.known.needed[bin] + self.fresh.needed[bin];
+            crossings += self.known.crossed[bin] + self.fresh.crossed[bin];
+            let delay = bin as f64 * BIN;
+            let cost = delay + self.lambda * crossings / minutes + late_price * late;
+            if cost < best.0 {
+                best = (cost, bin, late);
+            }
+        }
+        let (_, bin, late) = best;
+        (bin + self.bins_without_loss(bin, late)) as f64 * BIN + MARGIN
+    }
+
+    /// How many bins more it takes until nothing that is remembered is late, if that is not much:
+    /// then nothing is given up for so little.
+    fn bins_without_loss(&self, best: usize, mut late: f64) -> usize {
+        for more in 0..=LITTLE {
+            if late < FORGOTTEN * self.weight {
+                return more;
+            }
+            let bin = (best + more + 1).min(BINS);
+            late -= self.known.needed[bin] + self.fresh.needed[bin];
+        }
+        0
+    }
+}
+
+/// Weights of units by what they needed.
+struct Histogram {
+    /// By bin.
+    needed: Vec<f64>,
+    /// Up-crossings, as differences from bin to bin.
+    crossed: Vec<f64>,
+}
+
+impl Histogram {
+    fn new() -> Self {
+        Self { needed: vec![0.0; BINS + 1], crossed: vec![0.0; BINS + 1] }
+    }
+
+    fn units(&self) -> f64 {
+        self.needed.iter().sum()
+    }
+
+    fn scale(&mut self, factor: f64) {
+        self.needed.iter_mut().chain(&mut self.crossed).for_each(|weight| *weight *= factor);
+    }
+
+    fn clear(&mut self) {
+        self.needed.iter_mut().chain(&mut self.crossed).for_each(|weight| *weight = 0.0);
+    }
+
+    /// Takes all from `other`, moved by so many bins; what would leave stays at the end.
+    fn add(&mut self, other: &mut Histogram, moved: isize) {
+        for bin in 0..=BINS {
+            let to = bin.saturating_add_signed(moved).min(BINS);
+            self.needed[to] += std::mem::take(&mut other.needed[bin]);
+            self.crossed[to] += std::mem::take(&mut other.crossed[bin]);
+        }
+    }
+}
+
+impl Profile {
+    /// From the least delay to the least events.
+    pub const ALL: [Profile; 4] = [Profile::Live, Profile::Talk, Profile::Listen, Profile::Hifi];
+
+    /// Milliseconds of delay that one audible event per minute less is worth.
+    pub fn lambda(self) -> f64 {
+        match self {
+            Profile::Live => 0.3,
+            Profile::Talk => 2.0,
+            Profile::Listen => 10.0,
+            Profile::Hifi => 30.0,
+        }
+    }
+
+    /// What happened so many seconds ago counts half.
+    fn half_life(self) -> f64 {
+        match self {
+            Profile::Live | Profile::Talk => 15.0,
+            Profile::Listen => 30.0,
+            Profile::Hifi => 60.0,
+        }
+    }
+
+    /// How fast the target falls, in seconds per second.
+    fn release(self) -> f64 {
+        match self {
+            Profile::Live | Profile::Talk => 5e-3,
+            Profile::Listen | Profile::Hifi => 2e-3,
+        }
+    }
+
+    /// What is waited beyond the least possible while nothing is known, in seconds.
+    pub(super) fn start_margin(self) -> f64 {
+        match self {
+            Profile::Live => 3e-3,
+            Profile::Talk => 5e-3,
+            Profile::Listen => 15e-3,
+            Profile::Hifi => 30e-3,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Feeds one unit every 5 ms for so many seconds.
+    fn feed(target: &mut Target, seconds: std::ops::Range<u32>, needed: impl Fn(u32) -> f64) {
+        for n in seconds.start * 200..seconds.end * 200 {
+            let time = f64::from(n) * 5e-3;
+            feed_one(target, time, needed(n) * 1e-3);
+            target.settle();
+            target.update(time);
+        }
+    }
+
+    fn feed_one(target: &mut Target, time: f64, needed: f64) {
+        target.observe(time, needed, target.get());
+    }
+
+    fn started(profile: Profile, at: f64) -> Target {
+        let mut target = Target::new(profile);
+        target.start_at(at, 0.0);
+        target
+    }
+
+    fn millis(target: &Target) -> f64 {
+        target.get() * 1e3
+    }
+
+    #[test]
+    fn what_is_always_needed_is_waited_for_and_no_more() {
+        for needed in [1.2, 6.3, 60.1] {
+            let mut target = started(Profile::Live, 0.1);
+            feed(&mut target, 0..40, |_| needed);
+            assert!((needed..needed + 1.6).contains(&millis(&target)), "{needed}: {}", millis(&target));
+        }
+    }
+
+    #[test]
+    fn a_rare_stall_is_worth_its_delay_to_some() {
+        // Every 10 s a stall of 80 ms: 17 units late, one event.
+        let after_minutes = |profile| {
+            let mut target = started(profile, 5e-3);
+            for n in 0..24_000 {
+                let stalled = if n % 2000 >= 1983 { f64::from(2000 - n % 2000) * 5e-3 } else { 0.0 };
+                let time = f64::from(n) * 5e-3 + stalled;
+                feed_one(&mut target, time, 3e-3 + stalled);
+                target.settle();
+                target.update(time);
+            }
+            millis(&target)
+        };
+        assert!(after_minutes(Profile::Live) < 25.0, "{}", after_minutes(Profile::Live));
+        assert!(after_minutes(Profile::Hifi) > 80.0, "{}", after_minutes(Profile::Hifi));
+    }
+
+    #[test]
+    fn it_rises_at_once_holds_and_falls_slowly() {
+        let mut target = started(Profile::Talk, 5e-3);
+        feed(&mut target, 0..20, |_| 3.0);
+        let low = millis(&target);
+        target.raise(43.5e-3);
+        feed(&mut target, 20..21, |_| 43.0);
+        let high = millis(&target);
+        assert!((43.0..50.0).contains(&high), "{high}");
+        feed(&mut target, 21..30, |_| 3.0);
+        assert_eq!(millis(&target), high, "held");
+        feed(&mut target, 30..200, |_| 3.0);
+        assert!((millis(&target) - low).abs() < 0.6, "{} {low}", millis(&target));
+    }
+
+    #[test]
+    fn a_longer_path_is_no_jitter() {
+        let mut target = started(Profile::Talk, 5e-3);
+        feed(&mut target, 0..60, |_| 3.0);
+        let low = millis(&target);
+        target.raise(43.5e-3);
+        for n in 0..400 {
+            let time = 60.0 + f64::from(n) * 5e-3;
+            feed_one(&mut target, time, 43e-3);
+            target.update(time);
+        }
+        assert!(millis(&target) > 43.0);
+        target.step(40e-3);
+        assert!((millis(&target) - low).abs() < 1.1, "{} {low}", millis(&target));
+    }
+
+    #[test]
+    fn nothing_is_learnt_from_an_outage() {
+        let mut target = started(Profile::Hifi, 5e-3);
+        feed(&mut target, 0..60, |_| 3.0);
+        let low = millis(&target);
+        (0..400).for_each(|n| feed_one(&mut target, 62.0, f64::from(400 - n) * 5.0 * 1e-3 + 3e-3));
+        target.update(62.0);
+        assert_eq!(millis(&target), low);
+    }
+
+    #[test]
+    fn the_dial_turns_both_ways() {
+        let jitter = |n: u32| 2.0 + f64::from(n * 7919 % 1000 / 50) + if n.is_multiple_of(400) { 60.0 } else { 0.0 };
+        let mut target = started(Profile::Live, 5e-3);
+        feed(&mut target, 0..60, jitter);
+        let live = millis(&target);
+        target.set_profile(Profile::Hifi);
+        feed(&mut target, 60..61, jitter);
+        assert!(millis(&target) > live + 20.0, "{live} {}", millis(&target));
+        target.set_profile(Profile::Live);
+        feed(&mut target, 61..90, jitter);
+        assert!((millis(&target) - live).abs() < 3.0, "{live} {}", millis(&target));
+    }
+}

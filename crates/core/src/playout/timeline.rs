@@ -1,0 +1,369 @@
+//! Units to continuous samples of the sender's clock: order, decode, conceal, join.
+
+use std::time::Duration;
+
+use super::buffer::{Buffer, Inserted};
+use super::gain::Gain;
+use super::join::Join;
+use super::splice::Splicer;
+use super::{Stats, UNITS_MAX, Unit};
+use crate::codec::{Decoder, PAYLOAD_MILLIS_MAX};
+use crate::{Codec, Error, Format, Instant, MediaTime, codec::opus, duration_of, frames_in};
+
+/// A concealment is heard this long at the most; beyond, it is silence.
+const CONCEAL: Duration = Duration::from_millis(60);
+
+/// A concealment goes on in pieces, so that a unit that arrives meanwhile is met soon.
+const CONCEAL_PIECE: Duration = Duration::from_micros(2_500);
+
+/// A splice leaves out, or says again, no less than this and no more.
+const SPLICE_MIN: Duration = Duration::from_micros(2_500);
+const SPLICE_MAX: Duration = Duration::from_millis(50);
+
+/// A unit that is older than what was played by no more than this is a copy, or was overtaken; one
+/// that is older still is of another timeline.
+const PAST: Duration = Duration::from_secs(10);
+
+/// The sender's sound, one frame after the other, whatever is lost. What was played is never
+/// played again; what was only concealed may be, if it still comes.
+pub(super) struct Timeline {
+    format: Format,
+    buffer: Buffer,
+    decoder: Decoder,
+    /// Of what the decoder gives.
+    channels: usize,
+    /// Decoded, interleaved: what was read last, as far as it may be said again, then what was not
+    /// read yet.
+    decoded: Vec<f32>,
+    /// How much of it was read, in frames.
+    read_frames: usize,
+    splicer: Splicer,
+    /// Media time of the next frame to decode.
+    next: MediaTime,
+    /// The end of the last unit that was decoded.
+    played: MediaTime,
+    gain: Gain,
+    join: Join,
+    /// Whether what is decoded next does not follow what was decoded last.
+    broken: bool,
+    /// Frames made up since the last decoded unit.
+    missing_frames: u64,
+    /// The newest unit that came too late to be heard; its decoder may still learn from it.
+    late: Option<Unit>,
+    /// Where a late unit is decoded to.
+    unheard: Vec<f32>,
+    spent: Vec<Vec<u8>>,
+    finishing: bool,
+}
+
+/// How well a splice must fit.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Fit {
+    /// How long both sounds are heard.
+    pub fade: Duration,
+    /// Normalised correlation.
+    pub likeness: f32,
+    /// Frames that are read at a time.
+    pub block: usize,
+}
+
+impl Timeline {
+    /// With room for reading `frames_max` frames at once.
+    pub fn new(format: Format, frames_max: usize) -> Result<Self, Error> {
+        let channels = Self::channels_of(format);
+        let longest = frames_in(SPLICE_MAX, format.rate) as usize;
+        let unit_max = format.rate as usize * PAYLOAD_MILLIS_MAX / 1000;
+        Ok(Self {
+            format,
+            buffer: Buffer::new(),
+            decoder: Decoder::new(format)?,
+            channels,
+            decoded: Vec::with_capacity((frames_max + unit_max + 3 * longest) * channels),
+            read_frames: 0,
+            splicer: Splicer::new(channels, frames_max + unit_max + 3 * longest),
+            next: MediaTime(0),
+            played: MediaTime(i64::MIN),
+            gain: Gain::new(format.rate),
+            join: Join::new(format.rate, channels),
+            broken: true,
+            missing_frames: 0,
+            late: None,
+            unheard: Vec::with_capacity(unit_max * channels),
+            spent: Vec::with_capacity(UNITS_MAX + 2),
+            finishing: false,
+        })
+    }
+
+    /// Channels that a stream of `format` is read in.
+    pub fn channels_of(format: Format) -> usize {
+        match format.codec {
+            Codec::Opus => opus::Decoder::CHANNELS,
+            Codec::Pcm(_) => format.channels.into(),
+        }
+    }
+
+    /// Channels of what is read.
+    pub fn channels(&self) -> usize {
+        self.channels
+    }
+
+    /// Takes a unit, early or late, in any order, again and again.
+    pub fn insert(&mut self, unit: Unit, stats: &mut Stats) {
+        if self.is_past(&unit) {
+            stats.units_late += 1;
+            return self.spend(unit);
+        }
+        match self.buffer.insert(unit) {
+            Inserted::Kept => {}
+            Inserted::Duplicate(unit) => {
+                stats.units_duplicate += 1;
+                self.spend(unit);
+            }
+            Inserted::Overflowed(unit) => {
+                stats.units_overflowed += 1;
+                self.spend(unit);
+            }
+        }
+    }
+
+    /// Takes back a unit that is not to be played.
+    pub fn spend(&mut self, unit: Unit) {
+        if self.spent.len() < self.spent.capacity() {
+            self.spent.push(unit.payload);
+        } else {
+            debug_assert!(false, "the caller reclaims after each insert and fill");
+        }
+    }
+
+    /// A payload whose memory is no longer needed.
+    pub fn reclaim(&mut self) -> Option<Vec<u8>> {
+        self.spent.pop()
+    }
+
+    /// No more units come.
+    pub fn finish(&mut self) {
+        self.finishing = true;
+    }
+
+    /// Whether a unit is a copy, or was overtaken by what was played meanwhile.
+    fn is_past(&self, unit: &Unit) -> bool {
+        let ago = self.played.frames_since(unit.end());
+        (0..frames_in(PAST, self.format.rate) as i64).contains(&ago)
+    }
+
+    /// Units that wait.
+    pub fn units(&self) -> usize {
+        self.buffer.len() + usize::from(self.late.is_some())
+    }
+
+    /// Where the first unit that waits begins.
+    pub fn front(&self) -> Option<MediaTime> {
+        self.buffer.front().map(|unit| unit.time)
+    }
+
+    /// Where the last unit that waits ends.
+    pub fn end(&self) -> Option<MediaTime> {
+        self.buffer.end()
+    }
+
+    /// The media time after the last frame that was read.
+    pub fn position(&self) -> MediaTime {
+        self.next - self.unread_frames() as i64
+    }
+
+    /// Frames between what was read and the end of what has come.
+    pub fn waiting_frames(&self) -> i64 {
+        let ahead = self.end().map_or(0, |end| end.frames_since(self.next)).max(0);
+        ahead.saturating_add(self.unread_frames() as i64)
+    }
+
+    /// Frames made up since the last that came.
+    pub fn missing_frames(&self) -> u64 {
+        self.missing_frames
+    }
+
+    /// Whether it has faded to silence.
+    pub fn is_silent(&self) -> bool {
+        self.gain.is_silent()
+    }
+
+    /// Starts at `time`.
+    pub fn start(&mut self, time: MediaTime) {
+        self.next = time;
+        self.decoded.clear();
+        self.read_frames = 0;
+        self.missing_frames = 0;
+        self.broken = true;
+    }
+
+    /// Drops what waits: it is of another timeline.
+    pub fn clear(&mut self, stats: &mut Stats) {
+        let late = self.late.take();
+        self.drop_late(late, stats);
+        while let Some(unit) = self.buffer.pop_front() {
+            self.drop_late(Some(unit), stats);
+        }
+        self.played = MediaTime(i64::MIN);
+    }
+
+    /// Goes on at another place, forth or back, with a crossfade; what was decoded ahead is still
+    /// read first.
+    pub fn jump(&mut self, frames: i64) {
+        self.next = self.next + frames;
+        self.broken = true;
+    }
+
+    /// While the sound of a loss is heard: how far the timeline can go back, `frames` at the most,
+    /// to what came late and was not heard.
+    pub fn regained_frames(&self, frames: i64) -> i64 {
+        match self.front() {
+            Some(front) if self.missing_frames > 0 => self.next.frames_since(front.max(self.played)).clamp(0, frames),
+            _ => 0,
+        }
+    }
+
+    /// The next `frames` frames, interleaved; they are the first until they are
+    /// [taken](Self::take).
+    pub fn read(&mut self, now: Instant, frames: usize, stats: &mut Stats) -> &[f32] {
+        while self.unread_frames() < frames {
+            self.decode_next(now, stats);
+        }
+        &self.decoded[self.read_frames * self.channels..][..frames * self.channels]
+    }
+
+    /// Takes what was read.
+    pub fn take(&mut self, frames: usize) {
+        self.read_frames += frames;
+        let past = self.read_frames.saturating_sub(frames_in(SPLICE_MAX, self.format.rate) as usize);
+        self.decoded.drain(..past * self.channels);
+        self.read_frames -= past;
+    }
+
+    /// Leaves out at most `frames` frames (says again so many, if negative) where the sound goes on
+    /// alike enough; returns how many that were, zero where it does not.
+    pub fn splice(&mut self, now: Instant, frames: i64, fit: Fit, stats: &mut Stats) -> i64 {
+        let fade = frames_in(fit.fade, self.format.rate) as usize;
+        let shortest = frames_in(SPLICE_MIN, self.format.rate) as usize;
+        let longest = frames_in(SPLICE_MAX, self.format.rate).min(frames.unsigned_abs()) as usize;
+        let from = self.read_frames;
+        let places = if frames > 0 {
+            if self.decode_ahead(now, longest + fade, fit.block, stats) {
+                return 0; // and again at the next block
+            }
+            from + shortest..from + longest + 1
+        } else {
+            from.saturating_sub(longest)..(from + 1).saturating_sub(shortest)
+        };
+        let found = self.splicer.find(&self.decoded, from, places, fade);
+        let Some(found) = found.filter(|found| found.likeness >= fit.likeness) else { return 0 };
+        self.splicer.splice(&mut self.decoded, from, found, fade);
+        found.to as i64 - from as i64
+    }
+
+    /// Decodes what is there already, until so many frames are ready: one unit more than a block of
+    /// `block` frames takes, no more at a time, the card waits. Returns whether more is to come.
+    fn decode_ahead(&mut self, now: Instant, frames: usize, block: usize, stats: &mut Stats) -> bool {
+        let enough = frames.min(self.unread_frames() + block + 1);
+        let ready = |timeline: &Self| timeline.front().is_some_and(|front| front <= timeline.next);
+        while self.unread_frames() < enough && ready(self) {
+            self.decode_next(now, stats);
+        }
+        self.unread_frames() < frames && ready(self)
+    }
+
+    fn unread_frames(&self) -> usize {
+        self.decoded.len() / self.channels - self.read_frames
+    }
+
+    /// Appends the next piece of the timeline to `decoded`: a unit, or the sound of a loss.
+    fn decode_next(&mut self, now: Instant, stats: &mut Stats) {
+        while self.buffer.front().is_some_and(|unit| unit.end() <= self.next) {
+            let unit = self.buffer.pop_front().expect("there is a front");
+            self.keep_late(unit, stats);
+        }
+        match self.front() {
+            Some(time) if time <= self.next => self.decode_unit(now, stats),
+            Some(time) => self.conceal(time.frames_since(self.next)),
+            None => self.conceal(i64::MAX),
+        }
+    }
+
+    /// Keeps the newest of those that came too late.
+    fn keep_late(&mut self, unit: Unit, stats: &mut Stats) {
+        let older = self.late.replace(unit);
+        self.drop_late(older, stats);
+    }
+
+    fn drop_late(&mut self, late: Option<Unit>, stats: &mut Stats) {
+        if let Some(unit) = late {
+            stats.units_late += 1;
+            self.spend(unit);
+        }
+    }
+
+    fn decode_unit(&mut self, now: Instant, stats: &mut Stats) {
+        let unit = self.buffer.pop_front().expect("the caller has seen it");
+        // The timeline may stand inside the unit: after a start, a jump, or a concealment that met it.
+        let skip = self.next.frames_since(unit.time).max(0);
+        if std::mem::take(&mut self.broken) {
+            self.join_to(&unit, skip, stats);
+        }
+        let start = self.decoded.len();
+        let turn = now + duration_of(self.unread_frames() as u64, self.format.rate);
+        self.decoded.resize(start + unit.frames as usize * self.channels, 0.0);
+        let count = self.decoder.decode(Some(&unit.payload), &mut self.decoded[start..]);
+        self.decoded.truncate(start + count);
+        self.decoded.drain(start..start + (skip as usize * self.channels).min(count));
+        self.join.apply(&mut self.decoded[start..]);
+        self.decoder.remember(&self.decoded[start..]);
+        self.gain.rise(&mut self.decoded[start..], self.channels);
+        self.next = unit.end();
+        self.played = unit.end();
+        stats.concealed(std::mem::take(&mut self.missing_frames));
+        stats.units_played += 1;
+        stats.emitted(turn - unit.arrived, u64::from(unit.frames));
+        self.spend(unit);
+    }
+
+    /// Prepares the way from what was heard last to the start of `unit`.
+    fn join_to(&mut self, unit: &Unit, skip: i64, stats: &mut Stats) {
+        let late = self.late.take();
+        // A codec with a memory starts the next unit better when it knows the one before.
+        let lesson = late.as_ref().filter(|late| late.end() == unit.time && self.decoder.joins_losses());
+        if skip > 0 || lesson.is_some() || !self.decoder.joins_losses() {
+            self.join.begin(|old| {
+                self.decoder.decode(None, old);
+            });
+        }
+        if let Some(lesson) = lesson {
+            self.unheard.resize(lesson.frames as usize * self.channels, 0.0);
+            self.decoder.decode(Some(&lesson.payload), &mut self.unheard);
+        }
+        self.drop_late(late, stats);
+    }
+
+    /// Appends the sound of a loss: up to `frames_max` frames, in the decoder's steps. Where the
+    /// unit that ends the loss is there, it may lead the way to it.
+    fn conceal(&mut self, frames_max: i64) {
+        let step = self.decoder.conceal_step() as i64;
+        let led = self.decoder.led_frames_max(self.format.rate) as i64;
+        let following = self.buffer.front().filter(|_| frames_max <= led).map(|unit| unit.payload.as_slice());
+        let piece = following.map_or(frames_in(CONCEAL_PIECE, self.format.rate) as i64, |_| led);
+        let frames = (frames_max.min(piece) / step).max(1) * step;
+        let start = self.decoded.len();
+        self.decoded.resize(start + frames as usize * self.channels, 0.0);
+        self.broken = !self.decoder.conceal(&mut self.decoded[start..], following);
+        match self.decoder.joins_losses() {
+            true => self.join.apply(&mut self.decoded[start..]),
+            false => self.join.end(),
+        }
+        self.decoder.remember(&self.decoded[start..]);
+        if self.finishing || self.missing_frames > frames_in(CONCEAL, self.format.rate) {
+            self.gain.fall(&mut self.decoded[start..], self.channels);
+        } else {
+            self.gain.rise(&mut self.decoded[start..], self.channels);
+        }
+        self.next = self.next + frames;
+        self.missing_frames += frames as u64;
+    }
+}

@@ -50,7 +50,7 @@ struct LateRun {
     latest: f64,
     /// At which they arrived, bursts being one.
     moments: u32,
-    /// How far above the line they were, all of them.
+    /// By how much they were late, all of them.
     least: f64,
 }
 
@@ -141,8 +141,9 @@ impl Pace {
         let read = unit.time.frames_since(origin) as f64 - self.ahead;
         if let (Some(turn), Some(fastest)) = (self.turn, self.sender.time_of(read)) {
             let (given, guard) = (self.target(), self.guard(unit, time - turn));
-            match self.target.observe(time, turn - fastest + guard, given) {
-                true => self.watch_late_run(unit, time),
+            let needed = turn - fastest + guard;
+            match self.target.observe(time, needed, given) {
+                true => self.watch_late_run(time, needed - given),
                 false => self.late_run = None,
             }
         }
@@ -162,16 +163,16 @@ impl Pace {
 
     /// A stall ends with a burst at one moment; where unit after unit comes late at its own time,
     /// the path is longer, and each would be a loss until the target has seen enough of them.
-    fn watch_late_run(&mut self, unit: &Unit, time: f64) {
-        let above = self.above(unit);
-        let run = self.late_run.get_or_insert(LateRun { latest: f64::NEG_INFINITY, moments: 0, least: above });
+    fn watch_late_run(&mut self, time: f64, late: f64) {
+        let run = self.late_run.get_or_insert(LateRun { latest: f64::NEG_INFINITY, moments: 0, least: late });
         run.moments += u32::from(time - run.latest > LATE_APART);
         run.latest = time;
-        run.least = run.least.min(above);
-        let (moments, longer) = (run.moments, run.least);
-        if moments >= LATE_MOMENTS && longer > 0.0 {
+        run.least = run.least.min(late);
+        let (moments, least) = (run.moments, run.least);
+        if moments >= LATE_MOMENTS {
             self.late_run = None;
-            self.wait_longer(longer);
+            // Where packets fall between the card's periods makes a block of a difference.
+            self.wait_longer(least + self.block);
         }
     }
 

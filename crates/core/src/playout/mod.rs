@@ -278,7 +278,9 @@ impl Playout {
         let Some(wanted) = self.pace.wanted() else { return frames };
         // The resampler is still empty: what it holds back is silent. And a block that is not there
         // yet can't be played, whatever the delay.
-        let first = (wanted + self.resampler.lookahead() as i64).min(end - self.needed(frames));
+        let on_time = (wanted + self.resampler.lookahead() as i64).min(end - self.needed(frames));
+        // Nothing more comes to wait for.
+        let first = if self.finishing { on_time.max(front) } else { on_time };
         let silent = self.to_card(front.frames_since(first)).clamp(0, frames as i64) as usize;
         let available = end.frames_since(front.max(first));
         let due = silent < frames && (available >= self.needed(frames - silent) || self.finishing);
@@ -360,12 +362,17 @@ impl Playout {
     /// Stops the timeline when nothing has been left to play for long enough, and the last of it
     /// has faded.
     fn rest(&mut self) {
+        let emptied = self.timeline.missing_frames() > frames_in(EMPTYING, self.format.rate);
+        let over = self.finishing && emptied && self.timeline.is_silent();
         if self.timeline.front().is_some() {
+            if over {
+                self.timeline.jump_to_front();
+            }
             return;
         }
-        let emptied = self.timeline.missing_frames() > frames_in(EMPTYING, self.format.rate);
-        if self.finishing && emptied && self.timeline.is_silent() {
+        if over {
             self.state = State::Ended;
+            self.timeline.clear(&mut self.stats);
         } else if !self.finishing && self.timeline.missing_frames() > frames_in(PAUSE, self.format.rate) {
             self.wait();
         }

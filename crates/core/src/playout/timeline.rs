@@ -213,6 +213,13 @@ impl Timeline {
         self.broken = true;
     }
 
+    /// Goes on with the first unit that waits, where that is a long way to go.
+    pub fn jump_to_front(&mut self) {
+        if let Some(front) = self.front() {
+            self.jump(front.frames_since(self.next).max(0));
+        }
+    }
+
     /// While the sound of a loss is heard: how far the timeline can go back, `frames` at the most,
     /// to what came late and was not heard.
     pub fn regained_frames(&self, frames: i64) -> i64 {

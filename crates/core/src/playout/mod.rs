@@ -103,7 +103,9 @@ const EMPTYING: Duration = Duration::from_millis(5);
 const EXCESS_MAX: f64 = 0.25;
 
 /// Late by more than this, in seconds, while sound is missing: what came late is played after all.
-const SHORTAGE_MIN: f64 = 1e-3;
+/// One frame, no more: as long as the delay is short of its target by less than a packet lasts, each
+/// packet may come just too late.
+const SHORTAGE_MIN: f64 = 20e-6;
 
 /// Between two splices passes at least so much time.
 const SPLICE_AGAIN: Duration = Duration::from_millis(100);

@@ -348,8 +348,9 @@ impl Run {
     /// A report says what is being captured, and was sent right behind a packet.
     fn measure_capture(&mut self, timestamp: u32) {
         let frames = self.timestamp.extend_u32(timestamp) - self.end;
-        if (0..CAPTURE_MAX * i64::from(self.format.rate)).contains(&frames) {
-            self.captures.push_back(frames);
+        // A file is there before its time: no less than nothing is waited for it.
+        if frames.abs() < CAPTURE_MAX * i64::from(self.format.rate) {
+            self.captures.push_back(frames.max(0));
         }
         if self.captures.len() > CAPTURES {
             self.captures.pop_front();

@@ -19,21 +19,55 @@ pub struct Comparison {
 /// Coarse search on every eighth sample, then on all of them around the best place.
 const COARSE: usize = 8;
 
+/// What has one place, and how far that may be from the place before, in samples.
+const PIECE: usize = 2_400;
+const REACH: usize = 480;
+
 /// Compares two WAV files of the same rate, both mixed to mono.
 pub fn compare(original: &Path, recording: &Path) -> Result<Comparison, Error> {
     let (original, rate) = read_mono(original)?;
     let (recording, _) = read_mono(recording)?;
     let coarse = best_offset(&decimated(&original), &decimated(&recording), 0, usize::MAX) * COARSE;
-    let offset = best_offset(&original, &recording, coarse.saturating_sub(COARSE), coarse + COARSE);
-    let length = original.len().min(recording.len().saturating_sub(offset));
-    let (a, b) = (&original[..length], &recording[offset..offset + length]);
-    let (energy_a, energy_b) = (energy(a), energy(b));
+    let Sums { offset, both, one, other } = follow(&original, &recording, coarse);
     Ok(Comparison {
         offset: offset as f64 / rate,
-        correlation: product(a, b) / (energy_a * energy_b).sqrt().max(f64::MIN_POSITIVE),
-        gain_decibels: 10.0 * (energy_b / energy_a.max(f64::MIN_POSITIVE)).max(1e-12).log10(),
+        correlation: both / (one * other).sqrt().max(f64::MIN_POSITIVE),
+        gain_decibels: 10.0 * (other / one.max(f64::MIN_POSITIVE)).max(1e-12).log10(),
         seconds: original.len() as f64 / rate,
     })
+}
+
+/// Where the original begins, its product with what was recorded of it, and the energies of both.
+struct Sums {
+    offset: usize,
+    both: f64,
+    one: f64,
+    other: f64,
+}
+
+/// Goes through both piece by piece: the playout brings the delay where it belongs while it plays,
+/// so one place does not fit all.
+fn follow(original: &[f32], recording: &[f32], coarse: usize) -> Sums {
+    let mut place = coarse;
+    let mut sums = Sums { offset: coarse, both: 0.0, one: 0.0, other: 0.0 };
+    for (index, piece) in original.chunks(PIECE).enumerate() {
+        let start = index * PIECE;
+        let first = (start + place).saturating_sub(REACH);
+        let from = recording.get(first..).unwrap_or_default();
+        let found = most_alike(piece, from);
+        let heard = from.get(found..).unwrap_or_default();
+        let heard = &heard[..heard.len().min(piece.len())];
+        if energy(piece) > 0.0 && !heard.is_empty() {
+            place = (first + found).saturating_sub(start);
+            if sums.one == 0.0 {
+                sums.offset = place;
+            }
+        }
+        sums.both += product(piece, heard);
+        sums.one += energy(piece);
+        sums.other += energy(heard);
+    }
+    sums
 }
 
 /// The offset between `first` and `last` at which the original fits best.
@@ -43,6 +77,16 @@ fn best_offset(original: &[f32], recording: &[f32], first: usize, last: usize) -
         .map(|offset| (offset, product(original, recording.get(offset..).unwrap_or_default())))
         .max_by(|a, b| a.1.total_cmp(&b.1))
         .map_or(0, |(offset, _)| offset)
+}
+
+/// The offset up to twice the reach at which a piece is most like what was recorded, whatever its
+/// loudness.
+fn most_alike(piece: &[f32], recording: &[f32]) -> usize {
+    let likeness = |offset: usize| {
+        let heard = recording.get(offset..offset + piece.len()).unwrap_or_default();
+        product(piece, heard) / energy(heard).sqrt().max(1e-9)
+    };
+    (0..=2 * REACH).map(|offset| (offset, likeness(offset))).max_by(|a, b| a.1.total_cmp(&b.1)).map_or(0, |best| best.0)
 }
 
 fn decimated(samples: &[f32]) -> Vec<f32> {

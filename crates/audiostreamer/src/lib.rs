@@ -28,6 +28,7 @@
 //! use audiostreamer::{client, server};
 //! use audiostreamer_core::Codec;
 //! use audiostreamer_core::playout::{Latency, Profile};
+//! use std::time::Duration;
 //! use tokio::time::sleep;
 //!
 //! #[tokio::main(flavor = "current_thread")]

@@ -5,10 +5,10 @@ mod harness;
 
 use std::io::Write;
 use std::net::{TcpListener, TcpStream, UdpSocket};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use harness::attack;
 use harness::audio::Audio;
 use harness::every;
 use harness::program::{Ended, ours};
@@ -28,25 +28,11 @@ fn assert_stream_is_unharmed(options: &[&str], protocol: &str, mut attack: impl 
     let input = Input::wav(&noise, 24);
     let server = Server::start(&[&["--plain"], options].concat());
     let client = input.stream_to(&server.address(), &["--plain", "--codec=l24", "--protocol", protocol]);
-    server.program.wait_for_line(": l24,");
-    let before = server.program.resident_kib();
-    let over = AtomicBool::new(false);
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            while !over.load(Ordering::Relaxed) {
-                attack(server.port);
-                // As fast as the stream itself, so that no socket's buffer overflows.
-                thread::sleep(Duration::from_millis(2));
-            }
-        });
-        let ended = client.wait();
-        over.store(true, Ordering::Relaxed);
-        ended.assert_code(0);
+    attack::assert_stream_is_unharmed(&noise, server, client, GROWTH_KIB_MAX, |port| {
+        attack(port);
+        // As fast as the stream itself, so that no socket's buffer overflows.
+        thread::sleep(Duration::from_millis(2));
     });
-    server.play_out();
-    let after = server.program.resident_kib();
-    assert!(after < before + GROWTH_KIB_MAX, "memory grew from {before} to {after} KiB");
-    every::find(&noise, &server.stop()).assert_whole();
 }
 
 fn udp_to(port: u16) -> UdpSocket {

@@ -5,10 +5,10 @@ mod harness;
 
 use std::io::{Read, Write};
 use std::net::{TcpStream, UdpSocket};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use harness::attack;
 use harness::compare::compare;
 use harness::every;
 use harness::machine::Machine;
@@ -179,32 +179,13 @@ fn udp_to(port: u16) -> UdpSocket {
 
 /// Streams noise while `attack` is called again and again; every sample must be played all the
 /// same, and the server's memory must not grow.
-fn assert_stream_is_unharmed(protocol: &str, mut attack: impl FnMut(u16) + Send) -> Ended {
+fn assert_stream_is_unharmed(protocol: &str, attack: impl FnMut(u16) + Send) -> Ended {
     const GROWTH_KIB_MAX: usize = 16 * 1024;
     let noise = signal::noise(133, 2.5, RATE, 2, 24).in_silence(0.05);
     let input = Input::wav(&noise, 24);
     let server = Server::start(&[]);
     let client = input.stream_to(&server.address(), &["--codec=l24", "--protocol", protocol]);
-    server.program.wait_for_line(": l24,");
-    let before = server.program.resident_kib();
-    let over = AtomicBool::new(false);
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            while !over.load(Ordering::Relaxed) {
-                attack(server.port);
-            }
-        });
-        let ended = client.wait();
-        over.store(true, Ordering::Relaxed);
-        ended.assert_code(0);
-    });
-    server.play_out();
-    let after = server.program.resident_kib();
-    println!("memory: {before} KiB before, {after} KiB after");
-    assert!(after < before + GROWTH_KIB_MAX, "memory grew from {before} to {after} KiB");
-    let (recording, ended) = server.stop_and_tell();
-    every::find(&noise, &recording).assert_whole();
-    ended
+    attack::assert_stream_is_unharmed(&noise, server, client, GROWTH_KIB_MAX, attack)
 }
 
 #[test]

@@ -205,7 +205,7 @@ fn gaps(windows: &[Products], first: usize) -> Vec<Gap> {
 
 /// Sums over a stretch of the reference and what is recorded in its place.
 #[derive(Clone, Copy, Default)]
-struct Products {
+pub(super) struct Products {
     reference: f64,
     recording: f64,
     both: f64,
@@ -213,7 +213,7 @@ struct Products {
 }
 
 impl Products {
-    fn correlation(&self) -> f64 {
+    pub(super) fn correlation(&self) -> f64 {
         self.both / (self.reference * self.recording).sqrt().max(1e-12)
     }
 
@@ -236,7 +236,7 @@ impl Products {
 }
 
 /// What lies outside the recording is silence.
-fn products(reference: &Audio, recording: &Audio, frames: Range<usize>, lag: isize) -> Products {
+pub(super) fn products(reference: &Audio, recording: &Audio, frames: Range<usize>, lag: isize) -> Products {
     let channels = reference.channels as isize;
     let mut sum = Products { samples: frames.len() * reference.channels, ..Products::default() };
     for index in frames.start as isize * channels..frames.end as isize * channels {

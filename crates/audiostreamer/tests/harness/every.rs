@@ -3,17 +3,8 @@
 
 use super::align::locate;
 use super::audio::Audio;
-
-/// Where a recording departs from the reference.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Fault {
-    /// The frame of the reference with which it agrees again.
-    pub at: usize,
-    /// Frames of the reference before it that are not there.
-    pub missing: usize,
-    /// Frames that are there instead.
-    pub instead: usize,
-}
+use super::compare::products;
+pub use super::exact::Fault;
 
 /// The outcome of [`find`].
 #[derive(Debug)]
@@ -95,20 +86,10 @@ fn best(
     scored.filter(|(_, likeness)| *likeness > LIKE).max_by(|a, b| a.1.total_cmp(&b.1)).map(|(lag, _)| lag)
 }
 
-/// The normalised correlation of those frames with what is `lag` frames later in the recording.
+/// The normalised correlation of those frames with what is `lag` frames later in the recording; zero
+/// where the recording does not hold all of that.
 fn likeness(reference: &Audio, recording: &Audio, at: usize, frames: usize, lag: isize) -> f64 {
-    let channels = reference.channels;
-    let part = &reference.samples[at * channels..(at + frames) * channels];
-    let start = usize::try_from(at as isize + lag).ok();
-    let Some(there) = start.and_then(|start| recording.samples.get(start * channels..(start + frames) * channels))
-    else {
-        return 0.0;
-    };
-    let (mut both, mut one, mut other) = (0.0, 0.0, 1e-12);
-    for (&a, &b) in part.iter().zip(there) {
-        both += f64::from(a) * f64::from(b);
-        one += f64::from(a) * f64::from(a);
-        other += f64::from(b) * f64::from(b);
-    }
-    both / f64::sqrt(one * other)
+    let start = at as isize + lag;
+    let is_there = start >= 0 && start as usize + frames <= recording.frames();
+    if is_there { products(reference, recording, at..at + frames, lag).correlation() } else { 0.0 }
 }

@@ -7,6 +7,7 @@
 #![expect(dead_code, reason = "every test binary uses its own part of the harness")]
 
 pub mod align;
+pub mod attack;
 pub mod audio;
 pub mod compare;
 pub mod every;

@@ -269,7 +269,7 @@ impl Playout {
         self.foreign_in_a_row = 0;
         self.timeline.clear(&mut self.stats);
         self.pace.restart();
-        self.wait();
+        self.state = State::Waiting;
         false
     }
 
@@ -376,12 +376,8 @@ impl Playout {
             self.state = State::Ended;
             self.timeline.clear(&mut self.stats);
         } else if !self.finishing && self.timeline.missing_frames() > frames_in(PAUSE, self.format.rate) {
-            self.wait();
+            self.state = State::Waiting;
         }
-    }
-
-    fn wait(&mut self) {
-        self.state = State::Waiting;
     }
 
     /// Frames at the format's rate between what was read, or what will be read first, and the end

@@ -216,20 +216,29 @@ impl Target {
         }
     }
 
+    /// The weight of all units.
+    fn units(&self) -> f64 {
+        self.known.units() + self.fresh.units()
+    }
+
+    /// The weight of the units of one bin.
+    fn needed(&self, bin: usize) -> f64 {
+        self.known.needed[bin] + self.fresh.needed[bin]
+    }
+
     /// The delay at which that share of the units is there in time.
     fn quantile(&self, share: f64) -> f64 {
-        let mut left = share * (self.known.units() + self.fresh.units());
-        let weights = self.known.needed.iter().zip(&self.fresh.needed);
-        let bin = weights.take_while(|(known, fresh)| {
-            left -= *known + *fresh;
+        let mut left = share * self.units();
+        let bins = (0..=BINS).take_while(|&bin| {
+            left -= self.needed(bin);
             left > 0.0
         });
-        bin.count() as f64 * BIN
+        bins.count() as f64 * BIN
     }
 
     /// The delay with the least cost.
     fn best(&self) -> f64 {
-        let units = self.known.units() + self.fresh.units();
+        let units = self.units();
         if units <= 0.0 {
             return 0.0;
         }
@@ -239,7 +248,7 @@ impl Target {
         let (mut late, mut crossings) = (units, 0.0);
         let mut best = (f64::INFINITY, 0, late);
         for bin in 0..=BINS {
-            late -= self.known.needed[bin] + self.fresh.needed[bin];
+            late -= self.needed(bin);
             crossings += self.known.crossed[bin] + self.fresh.crossed[bin];
             let delay = bin as f64 * BIN;
             let cost = delay + self.lambda * crossings / minutes + late_price * late;
@@ -258,8 +267,7 @@ impl Target {
             if late < FORGOTTEN * self.weight {
                 return more;
             }
-            let bin = (best + more + 1).min(BINS);
-            late -= self.known.needed[bin] + self.fresh.needed[bin];
+            late -= self.needed((best + more + 1).min(BINS));
         }
         0
     }

@@ -11,6 +11,7 @@
 //! - [`link`]: packets to and from one peer, encrypted or plain.
 //! - [`trust`]: this machine's key, and whom it knows.
 //! - [`report`]: what both ends tell while they run, as data, and as text by `Display`.
+//! - [`volume`]: how loud something is played or sent.
 //! - [`sdp`]: session descriptions for and from other programs.
 //! - [`clock`], [`random`]: the only places that read a clock and draw random numbers.
 //!
@@ -25,8 +26,9 @@
 //! use audiostreamer::link::{Credentials, DEFAULT_PORT, Protocol, ServerKey};
 //! use audiostreamer::report::Report;
 //! use audiostreamer::trust::{Gate, Identity, State};
+//! use audiostreamer::volume::Volume;
 //! use audiostreamer::{client, server};
-//! use audiostreamer_core::Codec;
+//! use audiostreamer_core::{ChannelMap, Codec};
 //! use audiostreamer_core::playout::{Latency, Profile};
 //! use std::time::Duration;
 //! use tokio::time::sleep;
@@ -43,6 +45,7 @@
 //!         wanted: Wanted::default(),
 //!         latency: Latency::Auto,
 //!         profile: Profile::Talk,
+//!         gain: 0.0,
 //!         clients_max: 4,
 //!         wire: server::WireFormat::Rtp(Box::default()),
 //!         encryption: Some(server::Encryption {
@@ -63,6 +66,8 @@
 //!         }),
 //!         source: SourceSpec::Tone(440.0),
 //!         wanted: Wanted::default(),
+//!         map: ChannelMap::Same,
+//!         volume: Volume::default(),
 //!         media: client::Media {
 //!             wire: client::WireFormat::Rtp { codec: Codec::Opus, types: Box::default(), fixed: None },
 //!             frame: None, // 5 ms
@@ -111,3 +116,4 @@ pub mod report;
 pub mod sdp;
 pub mod server;
 pub mod trust;
+pub mod volume;

@@ -195,7 +195,7 @@ fn mixer_opus(bencher: Bencher, voices: usize) {
 fn mix(bencher: Bencher, format: Format, voices: usize) {
     let (mut handle, mut mixer) = Mixer::new(RATE, CHANNELS as u16, PERIOD, voices);
     let add = |_| {
-        let (voice, boxed) = Voice::new(Playout::new(format, CONFIG).unwrap());
+        let (voice, boxed) = Voice::new(Playout::new(format, CONFIG).unwrap(), 1.0);
         handle.add(boxed).ok().unwrap();
         voice
     };

@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use rtrb::{Consumer, Producer, RingBuffer};
 
-use crate::playout::{self, Playout, Unit};
-use crate::{Instant, duration_of};
+use crate::playout::{self, Latency, Playout, Profile, Unit};
+use crate::{Fader, Instant, Limiter, duration_of};
 
 /// Units on the way to one voice: as many as it can hold. A stalled connection gives out all that
 /// it held back between two callbacks, and the newest of it must not be what finds no room.
@@ -24,41 +24,73 @@ const UNITS: usize = playout::UNITS_MAX;
 /// does, never finds the ring full and the newest missing.
 const SNAPSHOTS: usize = 64;
 
+/// Changes on their way to one voice; what finds no room waits, and only the last of it counts.
+const CHANGES: usize = 4;
+
 /// How often statistics are sent back.
 const SNAPSHOT_INTERVAL: Duration = Duration::from_millis(50);
 
 /// One stream as the callback holds it: a playout with the rings that feed it.
 pub struct Voice {
     playout: Playout,
+    fader: Fader,
     units: Consumer<Unit>,
+    changes: Consumer<Change>,
     spent: Producer<Vec<u8>>,
     stats: Producer<playout::Stats>,
+}
+
+/// What can be changed while a voice plays.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Change {
+    /// The playout delay.
+    pub latency: Latency,
+    /// What delay and sound are worth to the listener.
+    pub profile: Profile,
+    /// How loud, as a factor; 0 is silence.
+    pub gain: f32,
 }
 
 /// The other end of a [`Voice`]. Dropping it ends the voice once all is played.
 pub struct VoiceHandle {
     /// `None` once it is finished.
     units: Option<Producer<Unit>>,
+    changes: Producer<Change>,
+    /// A change that has found no room yet.
+    unsent: Option<Change>,
     spent: Consumer<Vec<u8>>,
     stats: Consumer<playout::Stats>,
     latest: playout::Stats,
 }
 
 impl Voice {
-    /// Puts rings around a playout. Give the voice to [`MixerHandle::add`].
-    pub fn new(playout: Playout) -> (VoiceHandle, Box<Voice>) {
+    /// Puts rings around a playout, which is heard with `gain`, a factor. Give the voice to
+    /// [`MixerHandle::add`].
+    pub fn new(playout: Playout, gain: f32) -> (VoiceHandle, Box<Voice>) {
         let (units_in, units) = RingBuffer::new(UNITS);
+        let (changes_in, changes) = RingBuffer::new(CHANGES);
         // As many payloads can be on their way back as a playout and its ring can hold.
         let (spent, spent_out) = RingBuffer::new(playout::UNITS_MAX + UNITS);
         let (stats, stats_out) = RingBuffer::new(SNAPSHOTS);
-        let latest = playout::Stats::default();
-        let handle = VoiceHandle { units: Some(units_in), spent: spent_out, stats: stats_out, latest };
-        (handle, Box::new(Voice { playout, units, spent, stats }))
+        let handle = VoiceHandle {
+            units: Some(units_in),
+            changes: changes_in,
+            unsent: None,
+            spent: spent_out,
+            stats: stats_out,
+            latest: playout::Stats::default(),
+        };
+        let fader = Fader::new(gain, playout.config().rate);
+        (handle, Box::new(Voice { playout, fader, units, changes, spent, stats }))
     }
 
     fn fill(&mut self, now: Instant, out: &mut [f32]) {
         // Asked before the ring is emptied: what was sent before the end is then not missed.
         let ending = self.units.is_abandoned();
+        while let Ok(Change { latency, profile, gain }) = self.changes.pop() {
+            self.playout.set(latency, profile);
+            self.fader.set(gain);
+        }
         // While nothing can go back nothing is taken: the playout has room for what it holds.
         while !self.spent.is_full()
             && let Ok(unit) = self.units.pop()
@@ -70,6 +102,7 @@ impl Voice {
             self.playout.finish();
         }
         self.playout.fill(now, out);
+        self.fader.apply(out, self.playout.config().channels.into());
         self.give_back();
     }
 
@@ -98,6 +131,21 @@ impl VoiceHandle {
         }
     }
 
+    /// Changes the delay or the gain of what plays, without a break. It takes effect with the next
+    /// block of the card.
+    pub fn change(&mut self, change: Change) {
+        self.unsent = Some(change);
+        self.send_unsent();
+    }
+
+    fn send_unsent(&mut self) {
+        if let Some(change) = self.unsent.take()
+            && self.changes.push(change).is_err()
+        {
+            self.unsent = Some(change); // the card has stopped asking
+        }
+    }
+
     /// Says that no more units come: the voice plays what it has and ends.
     pub fn finish(&mut self) {
         self.units = None;
@@ -116,6 +164,7 @@ impl VoiceHandle {
     /// The latest statistics that have come back; the peak is over all since the last call. They
     /// are old when that was more than 3 s ago.
     pub fn stats(&mut self) -> playout::Stats {
+        self.send_unsent();
         let mut peak: Option<f32> = None;
         while let Ok(stats) = self.stats.pop() {
             peak = Some(peak.unwrap_or_default().max(stats.peak));
@@ -138,19 +187,28 @@ pub struct Mixer {
     retired: Producer<Box<Voice>>,
     levels: Producer<Levels>,
     level: Levels,
+    limiter: Limiter,
     next_snapshot: Instant,
     block: Vec<f32>,
 }
 
 /// What the mixer saw since the last look.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Levels {
-    /// The loudest sample of the sum, before it is clipped; full scale 1.0.
+    /// The loudest sample of the sum, before it is limited; full scale 1.0.
     pub peak: f32,
-    /// Samples beyond full scale, counted from the start.
+    /// Samples that were beyond full scale before they were limited, counted from the start.
     pub clipped_samples: u64,
+    /// The lowest gain to which the [`Limiter`] had to go; 1.0 where nothing was too loud.
+    pub limiter_gain: f32,
     /// How long after it is asked for the card plays a block's first frame, as last told.
     pub output_delay: Duration,
+}
+
+impl Default for Levels {
+    fn default() -> Self {
+        Self { peak: 0.0, clipped_samples: 0, limiter_gain: 1.0, output_delay: Duration::ZERO }
+    }
 }
 
 /// The other end of a [`Mixer`].
@@ -182,6 +240,7 @@ impl Mixer {
             retired,
             levels,
             level: Levels::default(),
+            limiter: Limiter::new(rate),
             next_snapshot: Instant::default(),
             block: vec![0.0; frames_max * channels],
         };
@@ -197,7 +256,7 @@ impl Mixer {
         (handle, mixer)
     }
 
-    /// Writes every sample of `out`, interleaved: the sum of all voices, clipped at full scale.
+    /// Writes every sample of `out`, interleaved: the sum of all voices, limited to full scale.
     /// `output_delay` is how long from `now` the card plays the first frame.
     pub fn fill(&mut self, now: Instant, output_delay: Duration, out: &mut [f32]) {
         self.level.output_delay = output_delay;
@@ -226,11 +285,12 @@ impl Mixer {
             voice.fill(now, block);
             out.iter_mut().zip(&*block).for_each(|(sum, sample)| *sum += sample);
         }
-        for sample in out {
+        for sample in &*out {
             self.level.peak = self.level.peak.max(sample.abs());
             self.level.clipped_samples += u64::from(sample.abs() > 1.0);
-            *sample = sample.clamp(-1.0, 1.0);
         }
+        let gain = self.limiter.apply(out, self.channels);
+        self.level.limiter_gain = self.level.limiter_gain.min(gain);
     }
 
     fn retire(&mut self) {
@@ -251,7 +311,7 @@ impl Mixer {
         self.voices.iter_mut().for_each(|voice| voice.send_stats());
         if !self.levels.is_full() {
             let _ = self.levels.push(self.level); // there is room
-            self.level.peak = 0.0;
+            (self.level.peak, self.level.limiter_gain) = (0.0, 1.0);
         }
     }
 }
@@ -275,20 +335,104 @@ impl MixerHandle {
         freed
     }
 
-    /// The latest levels that have come back; the peak is over all since the last call. They are
+    /// The latest levels that have come back; the extremes are over all since the last call. They are
     /// old when that was more than 3 s ago.
     pub fn levels(&mut self) -> Levels {
-        let mut peak: Option<f32> = None;
-        while let Ok(levels) = self.levels.pop() {
-            peak = Some(peak.unwrap_or_default().max(levels.peak));
-            self.latest = levels;
-        }
-        self.latest.peak = peak.unwrap_or(self.latest.peak);
+        let news = std::iter::from_fn(|| self.levels.pop().ok());
+        let worse = |before: Levels, now: Levels| Levels {
+            peak: before.peak.max(now.peak),
+            limiter_gain: before.limiter_gain.min(now.limiter_gain),
+            ..now
+        };
+        self.latest = news.reduce(worse).unwrap_or(self.latest);
         self.latest
     }
 
     /// Whether the callback is gone for good: the card was closed.
     pub fn is_abandoned(&self) -> bool {
         self.arriving.is_abandoned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::playout::Config;
+    use crate::{Format, MediaTime};
+
+    const RATE: u32 = 48_000;
+    const BLOCK: usize = 480;
+
+    /// What is heard, block by block, of a loud constant that a voice plays, while it is changed.
+    fn peaks(seconds: usize, mut change: impl FnMut(usize, &mut VoiceHandle)) -> (Vec<f32>, playout::Stats) {
+        let config = Config {
+            latency: Latency::Fixed(Duration::from_millis(20)),
+            profile: Profile::Hifi,
+            rate: RATE,
+            channels: 1,
+            frames_max: BLOCK,
+        };
+        let (mut handle, mut mixer) = Mixer::new(RATE, 1, BLOCK, 1);
+        let playout = Playout::new(Format::l16(RATE, 1), config).unwrap();
+        let (mut voice_handle, voice) = Voice::new(playout, 1.0);
+        assert!(handle.add(voice).is_ok());
+        let half = 0x4000u16.to_be_bytes().repeat(BLOCK);
+        let peaks = (0..seconds * 100).map(|n| {
+            let now = Instant::from_nanos(n as u64 * 10_000_000);
+            let time = MediaTime((n * BLOCK) as i64);
+            assert!(
+                voice_handle.send(Unit { time, frames: BLOCK as u32, arrived: now, payload: half.clone() }).is_ok()
+            );
+            change(n, &mut voice_handle);
+            let mut block = [0.0; BLOCK];
+            mixer.fill(now, Duration::ZERO, &mut block);
+            while voice_handle.reclaim().is_some() {}
+            block.iter().fold(0.0f32, |peak, sample| peak.max(sample.abs()))
+        });
+        (peaks.collect(), voice_handle.stats())
+    }
+
+    fn change(latency: u64, gain: f32) -> Change {
+        Change { latency: Latency::Fixed(Duration::from_millis(latency)), profile: Profile::Live, gain }
+    }
+
+    #[test]
+    fn a_voice_is_muted_and_heard_again() {
+        let (peaks, _) = peaks(4, |n, voice| match n {
+            100 => voice.change(change(20, 0.0)),
+            200 => voice.change(change(20, 1.5)),
+            _ => {}
+        });
+        let near = |range: std::ops::Range<usize>, level: f32| {
+            assert!(peaks[range].iter().all(|peak| (peak - level).abs() < 0.02), "{level}");
+        };
+        near(50..100, 0.5);
+        near(103..200, 0.0);
+        near(203..400, 0.75);
+    }
+
+    #[test]
+    fn a_delay_is_changed_without_a_break() {
+        let (peaks, stats) = peaks(20, |n, voice| {
+            voice.stats();
+            if n == 500 {
+                voice.change(change(30, 1.0));
+            }
+        });
+        // Beside the length of a packet.
+        assert!((stats.target_delay.as_secs_f64() - 0.04).abs() < 0.005, "{stats:?}");
+        assert!((stats.delay.as_secs_f64() - 0.04).abs() < 0.002, "{stats:?}");
+        assert!(peaks[50..].iter().all(|peak| *peak > 0.45), "no hole");
+        assert_eq!(stats.concealed_samples, 0);
+    }
+
+    #[test]
+    fn a_change_that_finds_no_room_is_not_lost() {
+        let (peaks, _) = peaks(2, |n, voice| match n {
+            100 => (0..=CHANGES).for_each(|n| voice.change(change(20, n as f32 / 10.0))),
+            101 => drop(voice.stats()),
+            _ => {}
+        });
+        assert!((peaks[199] - 0.5 * CHANGES as f32 / 10.0).abs() < 0.01, "{}", peaks[199]);
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::link::DEFAULT_PORT;
 use crate::trust::Invite;
+use crate::volume::{GAIN_MAX, GAIN_MIN};
 use audiostreamer_core::playout::Latency;
 
 /// A duration with its unit: `20ms`, `2.5ms`, `1s`, `500us`.
@@ -68,6 +69,14 @@ pub fn name(text: &str) -> Result<String, String> {
     match text.chars().all(is_plain) && (1..=64).contains(&text.len()) {
         true => Ok(text.to_owned()),
         false => Err("letters, digits and - _ . @, at most 64".into()),
+    }
+}
+
+/// A gain in dB.
+pub fn gain(text: &str) -> Result<f32, String> {
+    match text.trim_end_matches("dB").trim_end().parse() {
+        Ok(gain) if (GAIN_MIN..=GAIN_MAX).contains(&gain) => Ok(gain),
+        _ => Err(format!("decibels, {GAIN_MIN} to {GAIN_MAX}, like -6 or 3.5")),
     }
 }
 
@@ -164,6 +173,14 @@ mod tests {
             assert!(expiry(bad).is_err(), "{bad}");
         }
         assert!(name("drums.left").is_ok() && name("two words").is_err() && name("").is_err());
+    }
+
+    #[test]
+    fn gains_are_decibels() {
+        assert_eq!((gain("-6"), gain("3.5dB"), gain("+1 dB")), (Ok(-6.0), Ok(3.5), Ok(1.0)));
+        for bad in ["", "loud", "100", "-61", "NaN", "inf"] {
+            assert!(gain(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

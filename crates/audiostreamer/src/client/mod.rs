@@ -6,14 +6,16 @@
 
 mod media;
 mod send;
+mod shaping;
 mod status;
 
 use std::sync::mpsc;
 use std::time::Duration;
 
 use audiostreamer_core::packet::HEADER_BYTES;
-use audiostreamer_core::{Codec, Format, PayloadTypes, codec::opus};
+use audiostreamer_core::{ChannelMap, Codec, Format, PayloadTypes, codec::opus};
 use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::watch;
 
 use crate::capture;
 use crate::clock;
@@ -25,6 +27,7 @@ use crate::link::{
     Credentials, Link, LinkEvent, Protocol, Security, Target, Transport, keep_connected, keep_connected_either_way,
 };
 use crate::report::{Event, Report};
+use crate::volume::Volume;
 
 use media::PayloadMax;
 pub use send::Counted;
@@ -46,6 +49,10 @@ pub struct Config {
     pub source: SourceSpec,
     /// What the source is asked for.
     pub wanted: Wanted,
+    /// Which of its channels are sent.
+    pub map: ChannelMap,
+    /// How loud, at first.
+    pub volume: Volume,
     /// How it is coded.
     pub media: Media,
     /// Give up when the server is not there, rather than wait for it.
@@ -108,6 +115,17 @@ pub async fn run(
     report: impl Fn(Report) + Send + Clone + 'static,
     shutdown: impl Future<Output = ()>,
 ) -> Result<Counted, Error> {
+    let volume = watch::channel(config.volume).1;
+    run_with(config, volume, report, shutdown).await
+}
+
+/// The same, as loud as `volume` says in every moment.
+pub async fn run_with(
+    config: Config,
+    mut volume: watch::Receiver<Volume>,
+    report: impl Fn(Report) + Send + Clone + 'static,
+    shutdown: impl Future<Output = ()>,
+) -> Result<Counted, Error> {
     config.check()?;
     config.source.check()?; // a file that can't be played is no reason to wait for a server
     let (events, inbox) = mpsc::channel();
@@ -141,8 +159,15 @@ pub async fn run(
             }
         }
     };
+    let follow_volume = async {
+        while volume.changed().await.is_ok() {
+            tell(SendEvent::Volume(*volume.borrow_and_update()));
+        }
+        std::future::pending::<()>().await // as it is now, to the end
+    };
     let result = tokio::select! {
         result = streaming => result,
+        () = follow_volume => unreachable!("it is followed until it is dropped"),
         () = keep_link => unreachable!("a link is kept until it is dropped"),
         // Good-bye is said before the source is closed, which may take a while.
         () = async { shutdown.await; tell(SendEvent::Finish) } => Ok(()),
@@ -166,15 +191,21 @@ fn start_source(
 ) -> Result<device::Running, Error> {
     let make = {
         let (tell, media, payload_max) = (tell.clone(), config.media.clone(), config.payload_bytes_max());
+        let map = config.map.clone();
         move |shape: &Shape| -> device::Capture {
-            let (mut tap, captured) =
-                capture::tap(*shape, wake.clone(), media::frames_worth_sending(&media, shape, payload_max));
+            let frames = media::frames_worth_sending(&media, &mapped(&map, shape), payload_max);
+            let (mut tap, captured) = capture::tap(*shape, wake.clone(), frames);
             tell(SendEvent::Captured(captured));
             Box::new(move |samples, age| tap.handle(clock::now(), age, samples))
         }
     };
     let notify = move |notice: Notice| tell(SendEvent::Source(notice));
     Ok(device::start_source(&config.source, config.wanted, xruns.clone(), make, notify)?)
+}
+
+/// What a source of `shape` is after its channels are mapped.
+fn mapped(map: &ChannelMap, shape: &Shape) -> Shape {
+    Shape { channels: map.channels(shape.channels), ..*shape }
 }
 
 /// Keeps the link that was asked for until it is dropped.

@@ -8,8 +8,9 @@ use audiostreamer_core::{Instant, Packetizer, Sender, sender};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::media::{packetizer_config, sender_config};
+use super::shaping::Shaping;
 use super::status::{State, Status};
-use super::{Config, WireFormat};
+use super::{Config, WireFormat, mapped};
 use crate::capture::Captured;
 use crate::clock;
 use crate::device::{Notice, Xruns, priority};
@@ -17,6 +18,7 @@ use crate::error::Error;
 use crate::link::{Link, LinkEvent, Sent, mismatch};
 use crate::report::{Event, Report};
 use crate::trust::AuthError;
+use crate::volume::Volume;
 
 /// What the send thread is told, besides captured blocks.
 pub enum SendEvent {
@@ -24,6 +26,7 @@ pub enum SendEvent {
     Captured(Captured),
     Source(Notice),
     Link(LinkEvent),
+    Volume(Volume),
     /// Say good-bye and end.
     Finish,
 }
@@ -95,6 +98,8 @@ struct SendThread<'a, R> {
     tell: &'a UnboundedSender<FromSend>,
     xruns: Xruns,
     captured: Option<Captured>,
+    /// As last told.
+    volume: Volume,
     stream: Option<Stream>,
     link: Option<Link>,
     /// Why there is no link, as last reported: the same reason is reported once.
@@ -113,6 +118,7 @@ struct SendThread<'a, R> {
 
 /// What belongs to one format: a source that comes back with another shape gets a new one.
 struct Stream {
+    shaping: Shaping,
     packetizer: Packetizer,
     sender: Sender,
     description: String,
@@ -126,6 +132,7 @@ impl<'a, R: Fn(Report)> SendThread<'a, R> {
             tell,
             xruns,
             captured: None,
+            volume: config.volume,
             stream: None,
             link: None,
             down: None,
@@ -153,6 +160,10 @@ impl<'a, R: Fn(Report)> SendThread<'a, R> {
                     }
                 }
                 SendEvent::Link(event) => self.handle_link(event)?,
+                SendEvent::Volume(volume) => {
+                    self.volume = volume;
+                    self.stream.iter_mut().for_each(|stream| stream.shaping.set(volume));
+                }
                 SendEvent::Finish => {
                     self.send_captured()?;
                     self.send_rest()?;
@@ -166,7 +177,9 @@ impl<'a, R: Fn(Report)> SendThread<'a, R> {
     }
 
     fn open(&mut self, captured: Captured) -> Result<(), Error> {
-        let packetizer_config = packetizer_config(&self.config.media, &captured.shape, self.config.payload_bytes_max());
+        let shaping = Shaping::new(&self.config.map, &captured.shape, self.volume)?;
+        let shape = mapped(&self.config.map, &captured.shape);
+        let packetizer_config = packetizer_config(&self.config.media, &shape, self.config.payload_bytes_max());
         let format = packetizer_config.format;
         let packetizer = Packetizer::new(packetizer_config)?;
         let frame = audiostreamer_core::duration_of(packetizer_config.frames as u64, format.rate);
@@ -176,7 +189,7 @@ impl<'a, R: Fn(Report)> SendThread<'a, R> {
             old.sender.finish(); // the server need not wait for it to fall silent
             self.transmit();
         }
-        self.stream = Some(Stream { packetizer, sender, description });
+        self.stream = Some(Stream { shaping, packetizer, sender, description });
         self.captured = Some(captured);
         Ok(())
     }
@@ -260,7 +273,7 @@ impl<'a, R: Fn(Report)> SendThread<'a, R> {
             let Some(stream) = &mut self.stream else { break };
             self.frames_lost += block.lost_frames;
             stream.packetizer.skip(block.lost_frames);
-            stream.packetizer.push(block.captured, samples);
+            stream.packetizer.push(block.captured, stream.shaping.apply(samples));
             self.send_frames()?;
         }
         Ok(())

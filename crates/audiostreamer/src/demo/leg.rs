@@ -4,10 +4,10 @@ use std::io::{IsTerminal, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use audiostreamer_core::Codec;
 use audiostreamer_core::codec::opus;
 use audiostreamer_core::mixer::Levels;
 use audiostreamer_core::playout::{Latency, Profile};
+use audiostreamer_core::{ChannelMap, Codec};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::sync::oneshot;
 
@@ -16,6 +16,7 @@ use crate::error::Error;
 use crate::link::{Credentials, PairingCode, Protocol, ServerKey, Transport};
 use crate::report::{Event, Report};
 use crate::trust::{Gate, Identity};
+use crate::volume::Volume;
 use crate::{client, server};
 
 /// What goes where.
@@ -140,6 +141,7 @@ fn server_config(sink: SinkSpec, identity: &Identity) -> server::Config {
         wanted: Wanted::default(),
         latency: Latency::Auto,
         profile: Profile::Live,
+        gain: 0.0,
         clients_max: 1,
         wire: server::WireFormat::Rtp(Box::default()),
         encryption: Some(server::Encryption {
@@ -164,6 +166,8 @@ fn client_config(server: SocketAddr, source: SourceSpec, identity: Identity) -> 
         }),
         source,
         wanted: Wanted::default(),
+        map: ChannelMap::Same,
+        volume: Volume::default(),
         media: client::Media { wire, frame: None, opus: opus::Settings::default() },
         no_wait: true,
     }

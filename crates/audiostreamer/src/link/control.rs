@@ -75,6 +75,9 @@ pub enum Refusal {
     /// The key was taken off the list while we were connected.
     #[error("this machine's key has been taken off the server's list")]
     RevokedKey,
+    /// Whoever runs the server has sent us away.
+    #[error("whoever runs the server has ended the connection")]
+    Kicked,
     /// A code was typed, and the server has none at the moment.
     #[error("the server has shown no code, or all tries are used up")]
     NoPairing,

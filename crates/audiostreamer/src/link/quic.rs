@@ -45,6 +45,8 @@ const FIRST_ROUND_TRIP: Duration = Duration::from_millis(100);
 pub const FINISHED: u32 = 0;
 /// Closed by a server that does not let the client in (any longer).
 pub const REFUSED: u32 = 1;
+/// Closed because whoever runs the server wants this client to go.
+pub const KICKED: u32 = 2;
 
 /// Of a connection, the same on both sides. The path's MTU is QUIC's least at first, then what
 /// quinn finds to get through, up to Ethernet's.

@@ -173,6 +173,7 @@ impl Peer<'_> {
             (ConnectionError::VersionMismatch, _) => self.is_plain(),
             (error, _) if quic::is_busy(error) => Ended::TurnedAway,
             (_, (_, Some(quic::REFUSED))) => self.failed(self.credentials.refused(&self.name, Refusal::RevokedKey)),
+            (_, (_, Some(quic::KICKED))) => self.failed(self.credentials.refused(&self.name, Refusal::Kicked)),
             (_, (why, _)) => Ended::Broken(why),
         }
     }

@@ -26,6 +26,8 @@ pub struct Config {
     pub latency: Latency,
     /// What delay and sound are worth to the listener.
     pub profile: Profile,
+    /// How loud each stream begins, in dB; 0 leaves it as it is.
+    pub gain: f32,
     /// Streams that play at the same time; more are refused.
     pub clients_max: usize,
     /// RTP, or bare PCM.

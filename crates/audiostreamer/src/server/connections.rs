@@ -182,8 +182,15 @@ impl Connections {
         self.list_changed = changed;
         let may_stay = |peer: &Peer| peer.key().is_none_or(|key| gate.keeps(key, &entries));
         let shut_out: Vec<_> = self.open.extract_if(.., |open| !may_stay(&open.peer)).collect();
-        shut_out.iter().for_each(Connection::refuse);
+        shut_out.iter().for_each(|connection| connection.refuse(Refusal::RevokedKey));
         shut_out.iter().map(|connection| connection.peer).collect()
+    }
+
+    /// Ends all connections of a client, and says so.
+    pub fn kick(&mut self, peer: &Peer) {
+        for connection in self.open.extract_if(.., |open| open.peer.is_same_client(peer)) {
+            connection.refuse(Refusal::Kicked);
+        }
     }
 
     /// Lets what was sent go out, and ends all connections.
@@ -285,12 +292,12 @@ impl Connection {
     }
 
     /// Tells the client that it may play no longer.
-    fn refuse(&self) {
+    fn refuse(&self, reason: Refusal) {
         let Ok(mut link) = self.link.lock() else { return };
         if let Link::Tls(writer) = &mut *link {
-            let _ = writer.send(&Message::Refused { reason: Refusal::RevokedKey }.json());
+            let _ = writer.send(&Message::Refused { reason }.json());
         }
-        link.close(quic::REFUSED);
+        link.close(if reason == Refusal::Kicked { quic::KICKED } else { quic::REFUSED });
     }
 }
 

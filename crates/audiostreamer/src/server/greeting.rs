@@ -235,6 +235,7 @@ fn reason(refusal: Refusal) -> &'static str {
         Refusal::ExpiredToken => "its invite has expired",
         Refusal::RevokedToken => "its invite has been revoked",
         Refusal::RevokedKey => "its key has been taken off the list",
+        Refusal::Kicked => "it has been sent away",
         Refusal::NoPairing => "it has a code, but none is open; `audiostreamer pair` shows one",
         Refusal::WrongCode => "it has a wrong code",
         Refusal::Version | Refusal::Other => "it speaks another version of the protocol",

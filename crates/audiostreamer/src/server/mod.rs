@@ -7,6 +7,7 @@
 mod admission;
 mod config;
 mod connections;
+mod control;
 mod greeting;
 mod peer;
 mod quic;
@@ -14,6 +15,7 @@ mod stats;
 mod stream;
 mod udp;
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -32,6 +34,7 @@ use crate::link::tcp::Framing;
 use crate::link::{SharedLink, canonical, mismatch};
 use crate::report::{Event, Report};
 use crate::trust::Admission;
+use crate::volume::Volume;
 use connections::{ConnectionEvent, Connections};
 use peer::Peer;
 use stream::Stream;
@@ -39,6 +42,7 @@ use udp::UdpPort;
 
 pub use admission::Limits;
 pub use config::{Config, Encryption, WireFormat};
+pub use control::{Command, Commands, Remote, StreamId};
 pub use stats::{Counted, Status, StreamStatus};
 
 /// Streams that are known but do not play (yet), each a small record: what is not proved to be a
@@ -50,6 +54,10 @@ const UNPROVED_MAX: usize = 256;
 const SILENT_MAX: Duration = Duration::from_secs(10);
 /// Bare PCM says nothing at its end, so that its end is silence.
 const SILENT_MAX_RAW: Duration = Duration::from_secs(2);
+
+/// Streams that were sent away are remembered so long, the last so many: theirs must not play again
+/// by going on.
+const KICKED_MAX: usize = 64;
 
 /// Reports, statistics and timeouts are looked after so often.
 const TICK: Duration = Duration::from_millis(50);
@@ -63,6 +71,16 @@ const FRAMES_MAX: usize = 1024;
 /// Listens and plays until `shutdown` completes, telling `report` what happens.
 pub async fn run(
     config: Config,
+    report: impl Fn(Report) + Send + Clone + 'static,
+    shutdown: impl Future<Output = ()>,
+) -> Result<Counted, Error> {
+    run_with(config, Commands::none(), report, shutdown).await
+}
+
+/// The same, and does what it is told meanwhile.
+pub async fn run_with(
+    config: Config,
+    mut commands: Commands,
     report: impl Fn(Report) + Send + Clone + 'static,
     shutdown: impl Future<Output = ()>,
 ) -> Result<Counted, Error> {
@@ -81,6 +99,7 @@ pub async fn run(
             () = &mut shutdown => break Ok(()),
             datagram = udp.receive() => server.handle_datagram(&udp, datagram),
             event = connections.next() => server.handle_connection(&mut connections, event),
+            command = commands.next() => server.handle_command(&mut connections, command),
             event = from_sink.recv() => match server.handle_sink(event) {
                 Ok(Playing::Goes) => {}
                 Ok(Playing::Ended) => break Ok(()),
@@ -158,6 +177,9 @@ struct Server<R> {
     output: Option<Output>,
     xruns: Xruns,
     streams: Vec<Stream>,
+    next_stream: StreamId,
+    /// Who was sent away and may go on sending, in the order in which that happened.
+    kicked: VecDeque<(Peer, Option<u32>)>,
     packets_refused: u64,
     /// Turned away before they were clients; as last counted.
     connections_refused: u64,
@@ -182,6 +204,8 @@ impl<R: Fn(Report)> Server<R> {
             output: None,
             xruns,
             streams: Vec::new(),
+            next_stream: StreamId::default(),
+            kicked: VecDeque::new(),
             packets_refused: 0,
             connections_refused: 0,
             datagrams_refused: 0,
@@ -244,6 +268,39 @@ impl<R: Fn(Report)> Server<R> {
         }
     }
 
+    fn handle_command(&mut self, connections: &mut Connections, command: Command) {
+        match command {
+            Command::Latency(latency) => self.config.latency = latency,
+            Command::Profile(profile) => self.config.profile = profile,
+            Command::Volume { stream, volume } => {
+                self.streams.iter_mut().filter(|known| known.id == stream).for_each(|known| known.volume = volume);
+            }
+            Command::Kick { stream } => self.kick(connections, stream),
+        }
+        if let Some(output) = &mut self.output {
+            (output.latency, output.profile) = (self.config.latency, self.config.profile);
+            self.streams.iter_mut().for_each(|stream| stream.change(output));
+        }
+    }
+
+    fn kick(&mut self, connections: &mut Connections, stream: StreamId) {
+        let Some(index) = self.streams.iter().position(|known| known.id == stream) else { return };
+        let stream = &mut self.streams[index];
+        let peer = stream.peer;
+        stream.say_goodbye(clock::now(), &mut self.packet);
+        if self.kicked.len() == KICKED_MAX {
+            self.kicked.pop_front();
+        }
+        self.kicked.push_back((peer, stream.source));
+        connections.kick(&peer);
+        self.finish_streams(&peer, "has been sent away");
+        self.end_stream(index, "has been sent away"); // what it has sent is not waited for
+    }
+
+    fn is_kicked(&self, peer: &Peer, source: Option<u32>) -> bool {
+        self.kicked.iter().any(|(kicked, of)| *of == source && kicked.is_same_client(peer))
+    }
+
     /// No more will come from that connection.
     fn finish_streams(&mut self, peer: &Peer, why: &'static str) {
         self.streams.iter_mut().filter(|stream| stream.peer == *peer).for_each(|stream| stream.finish(why));
@@ -299,6 +356,10 @@ impl<R: Fn(Report)> Server<R> {
             }
             return Some(known);
         }
+        if self.is_kicked(&peer, Some(ssrc)) {
+            self.packets_refused += 1;
+            return None;
+        }
         let of_client = self.streams.iter().filter(|stream| stream.peer.is_same_client(&peer));
         if of_client.count() >= self.config.limits.streams_per_client {
             self.packets_refused += 1;
@@ -311,12 +372,18 @@ impl<R: Fn(Report)> Server<R> {
     }
 
     fn raw_stream(&mut self, peer: Peer, format: Format) -> Option<usize> {
+        if self.is_kicked(&peer, None) {
+            self.packets_refused += 1;
+            return None;
+        }
         let known = self.streams.iter().position(|stream| stream.peer == peer);
         known.or_else(|| Stream::raw(clock::now(), peer, format).map(|stream| self.add_stream(stream)))
     }
 
     /// Adds a stream that has yet to prove itself; the oldest such one makes room.
-    fn add_stream(&mut self, stream: Stream) -> usize {
+    fn add_stream(&mut self, mut stream: Stream) -> usize {
+        self.next_stream.0 += 1;
+        (stream.id, stream.volume) = (self.next_stream, Volume { gain: self.config.gain, muted: false });
         let unproved = self.streams.iter().filter(|stream| !stream.is_proved());
         if unproved.count() >= UNPROVED_MAX
             && let Some(oldest) = self.streams.iter().position(|stream| !stream.is_proved())
@@ -442,9 +509,10 @@ impl<R: Fn(Report)> Server<R> {
     fn status(&mut self) -> Status {
         let levels = self.output.as_mut().map(|output| output.mixer.levels());
         let shape = self.output.as_ref().map(|output| output.shape);
-        let streams = self.streams.iter_mut().filter(|stream| stream.is_proved()).map(Stream::status).collect();
+        let streams = self.streams.iter_mut().filter_map(Stream::status).collect();
         let (xruns, connections_refused) = (self.xruns.count(), self.connections_refused);
-        Status { levels, shape, xruns, streams, connections_refused }
+        let &Config { latency, profile, .. } = &self.config;
+        Status { levels, shape, latency, profile, xruns, streams, connections_refused }
     }
 
     fn counted(&mut self) -> Counted {

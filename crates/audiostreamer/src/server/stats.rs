@@ -4,11 +4,15 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use audiostreamer_core::{Budget, mixer, playout, receiver};
+use audiostreamer_core::playout::{Latency, Profile};
+use audiostreamer_core::{Budget, Format, mixer, playout, receiver};
 
+use super::control::StreamId;
 use super::stream::Stream;
 use crate::device::Shape;
+use crate::link::Transport;
 use crate::report::{Count, Meter, Milliseconds};
+use crate::volume::Volume;
 
 /// A snapshot, several times a second.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,6 +21,10 @@ pub struct Status {
     pub levels: Option<mixer::Levels>,
     /// Of the card, `None` while there is none.
     pub shape: Option<Shape>,
+    /// The playout delay of the streams, as it is wanted.
+    pub latency: Latency,
+    /// What an automatic one is for.
+    pub profile: Profile,
     /// How often the card has played silence for want of sound.
     pub xruns: u64,
     /// The clients that play.
@@ -28,9 +36,19 @@ pub struct Status {
 /// One client.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StreamStatus {
+    /// What commands call it.
+    pub id: StreamId,
     /// Where its packets come from.
     pub peer: SocketAddr,
-    /// The loudest sample since the last snapshot.
+    /// How they come.
+    pub transport: Transport,
+    /// Whether others on the way can't listen.
+    pub encrypted: bool,
+    /// What they carry.
+    pub format: Format,
+    /// How loud it is played.
+    pub volume: Volume,
+    /// The loudest sample since the last snapshot, before its volume.
     pub peak: f32,
     /// Of the network side, since the start.
     pub received: receiver::Stats,

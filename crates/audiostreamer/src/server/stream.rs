@@ -2,22 +2,26 @@
 
 use std::time::Duration;
 
-use audiostreamer_core::mixer::{Voice, VoiceHandle};
+use audiostreamer_core::mixer::{Change, Voice, VoiceHandle};
 use audiostreamer_core::packet::Rtp;
 use audiostreamer_core::raw::RawReceiver;
 use audiostreamer_core::receiver::{self, Output as Received};
 use audiostreamer_core::{Error, Format, Instant, PayloadTypes, Playout, Receiver, playout};
 
+use super::control::StreamId;
 use super::peer::Peer;
 use super::stats::StreamStatus;
 use super::{FRAMES_MAX, Output};
 use crate::link::SharedLink;
+use crate::volume::Volume;
 
 /// One source of one peer.
 pub(super) struct Stream {
+    pub id: StreamId,
     pub peer: Peer,
     /// The RTP source; raw streams have none.
     pub source: Option<u32>,
+    pub volume: Volume,
     inbound: Inbound,
     back: Option<SharedLink>,
     /// Set by the first run: from then on the stream counts as a client.
@@ -67,8 +71,10 @@ impl Stream {
 
     fn new(created: Instant, peer: Peer, source: Option<u32>, inbound: Inbound, back: Option<SharedLink>) -> Self {
         Self {
+            id: StreamId::default(),
             peer,
             source,
+            volume: Volume::default(),
             inbound,
             back,
             format: None,
@@ -146,11 +152,19 @@ impl Stream {
     /// Gives the stream a voice on a card that was opened (again).
     pub fn reopen(&mut self, output: Option<&mut Output>) {
         let (Some(format), Some(output)) = (self.format, output) else { return };
-        if let Ok((handle, voice)) = voice(format, output)
+        if let Ok((handle, voice)) = voice(format, output, self.volume)
             && output.mixer.add(voice).is_ok()
         {
             self.end_voice();
             self.voice = Some(handle);
+        }
+    }
+
+    /// Plays on with another volume, or as the output now wants it.
+    pub fn change(&mut self, output: &Output) {
+        let &Output { latency, profile, .. } = output;
+        if let Some(voice) = &mut self.voice {
+            voice.change(Change { latency, profile, gain: self.volume.factor() });
         }
     }
 
@@ -233,14 +247,20 @@ impl Stream {
         self.concealed + self.concealed_now()
     }
 
-    pub fn status(&mut self) -> StreamStatus {
-        StreamStatus {
+    /// `None` before it has proved to be a stream.
+    pub fn status(&mut self) -> Option<StreamStatus> {
+        Some(StreamStatus {
+            id: self.id,
             peer: self.peer.address(),
+            transport: self.peer.transport(),
+            encrypted: self.peer.is_encrypted(),
+            format: self.format?,
+            volume: self.volume,
             peak: std::mem::take(&mut self.peak),
             received: self.received(),
             playout: self.playout,
             concealed: self.concealed(),
-        }
+        })
     }
 
     fn concealed_now(&self) -> Duration {
@@ -275,7 +295,7 @@ impl Stream {
     }
 }
 
-fn voice(format: Format, output: &Output) -> Result<(VoiceHandle, Box<Voice>), Error> {
+fn voice(format: Format, output: &Output, volume: Volume) -> Result<(VoiceHandle, Box<Voice>), Error> {
     let config = playout::Config {
         latency: output.latency,
         profile: output.profile,
@@ -283,7 +303,7 @@ fn voice(format: Format, output: &Output) -> Result<(VoiceHandle, Box<Voice>), E
         channels: output.shape.channels,
         frames_max: FRAMES_MAX,
     };
-    Ok(Voice::new(Playout::new(format, config)?))
+    Ok(Voice::new(Playout::new(format, config)?, volume.factor()))
 }
 
 #[cfg(test)]

@@ -44,6 +44,7 @@ fn way_out(why: Refusal, own: &Fingerprint) -> String {
         Refusal::NoPairing | Refusal::WrongCode => {
             "`audiostreamer pair` on the server shows a code; it is good for three tries and ten minutes".into()
         }
+        Refusal::Kicked => "Ask whoever runs it; nothing keeps this client from coming back".into(),
         Refusal::Version | Refusal::Other => "Bring both programs to the same version".into(),
         _ => format!(
             "Ask for an invite: `audiostreamer invite` on the server makes one for `audiostreamer client INVITE` \

@@ -172,6 +172,11 @@ impl Playout {
         })
     }
 
+    /// What it was made with, and [set](Self::set) to since.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
     /// Changes what decides the delay, from now on, without a break.
     pub fn set(&mut self, latency: Latency, profile: Profile) {
         (self.config.latency, self.config.profile) = (latency, profile);

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use allocator::real_time;
 use audiostreamer_core::codec::opus;
-use audiostreamer_core::mixer::{MixerHandle, Voice, VoiceHandle};
+use audiostreamer_core::mixer::{Change, MixerHandle, Voice, VoiceHandle};
 use audiostreamer_core::playout::{self, UNITS_MAX, Unit};
 use audiostreamer_core::{Format, Instant, MediaTime, Mixer, Packetizer, Playout, duration_of, packetizer};
 
@@ -38,6 +38,25 @@ fn a_mixer_of_all_formats_in_all_weathers() {
         let stats = stream.handle.stats();
         assert!(stats.playing && stats.moves > 0 && stats.peak > 0.1, "{stats:?}");
     }
+}
+
+#[test]
+fn a_delay_and_a_gain_that_change_and_a_sum_that_is_too_loud() {
+    let mut card = Card::new(FORMATS.len());
+    let mut streams: Vec<Stream> = FORMATS.map(|format| card.stream(format)).into();
+    let profiles = [playout::Profile::Hifi, playout::Profile::Live, playout::Profile::Talk, playout::Profile::Listen];
+    for (profile, gain) in profiles.into_iter().zip([8.0, 0.0, 1.0, 4.0]) {
+        for stream in &mut streams {
+            for latency in [playout::Latency::Fixed(Duration::from_millis(40)), playout::Latency::Auto] {
+                // More than there is room for, too.
+                (0..10).for_each(|_| stream.handle.change(Change { latency, profile, gain }));
+            }
+        }
+        card.play(0.3, &mut streams, Weather::Fair);
+    }
+    let levels = card.handle.levels();
+    assert!(levels.clipped_samples > 0 && levels.limiter_gain < 1.0, "{levels:?}");
+    assert!(card.block.iter().all(|sample| sample.abs() <= 1.0));
 }
 
 #[test]
@@ -162,7 +181,7 @@ impl Card {
 
     /// Starts a stream whose voice arrives with the next callback.
     fn stream(&mut self, format: Format) -> Stream {
-        let (handle, voice) = Voice::new(Playout::new(format, CONFIG).unwrap());
+        let (handle, voice) = Voice::new(Playout::new(format, CONFIG).unwrap(), 1.0);
         self.handle.add(voice).ok().unwrap();
         Stream { source: Source::new(format), handle }
     }

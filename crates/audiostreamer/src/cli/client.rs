@@ -1,0 +1,191 @@
+//! `audiostreamer client`: its options, and what they mean.
+
+use std::time::Duration;
+
+use audiostreamer_core::codec::opus;
+use audiostreamer_core::{ChannelMap, Codec, Encoding, Format, PayloadTypes};
+use clap::{Args, ValueEnum};
+
+use super::{CardArgs, Verbosity, WireArgs, values};
+use crate::device::{PcmFormat, SourceSpec};
+use crate::error::Error;
+use crate::link::{Credentials, PairingCode, Protocol, ServerKey, Transport};
+use crate::trust::{Code, Identity, Invite, KnownHosts, State};
+use crate::volume::Volume;
+use crate::{client, sdp};
+
+/// `audiostreamer client`.
+#[derive(Debug, Args)]
+pub struct ClientArgs {
+    /// The server: a name or an address, with its port where that is not 5004; or an invite, the line
+    /// that the server has printed
+    #[arg(value_name = "HOST[:PORT]|INVITE", value_parser = values::server)]
+    pub server: ServerArg,
+    /// A code that `audiostreamer pair` has shown on the server, in place of an invite
+    #[arg(long, value_name = "CODE")]
+    pub code: Option<Code>,
+    /// udp for low latency, tcp where udp does not get through; auto finds out, and goes back to udp
+    /// when it can (with --plain and --raw it is udp)
+    #[arg(long, value_enum, default_value_t = ClientProtocol::Auto)]
+    pub protocol: ClientProtocol,
+    /// What to send: a device (index, name or part of it, pulse:NAME, alsa:PCM, jack:), a file,
+    /// - for stdin, tone:440; the default input device when not given
+    #[arg(long, value_name = "SOURCE")]
+    pub input: Option<String>,
+    /// Of stdin, where it is not WAV: ENCODING,RATE,CHANNELS, like s16le,44100,2
+    #[arg(long, value_name = "FORMAT")]
+    pub input_format: Option<PcmFormat>,
+    /// How loud it is sent, in dB: -6 is half, 6 is twice. What would be too loud is brought down rather
+    /// than clipped
+    #[arg(long, value_name = "DB", default_value_t = 0.0, allow_hyphen_values = true, value_parser = values::gain)]
+    pub gain: f32,
+    /// Which channels are sent: left, right, swap, a mix like 2:1, or a list like 3,4 [default: all]
+    #[arg(long, value_name = "MAP")]
+    pub map: Option<ChannelMap>,
+    /// opus, or lossless with 16 or 24 bits
+    #[arg(long, value_enum, default_value_t = CodecArg::Opus)]
+    pub codec: CodecArg,
+    /// Sound in one packet: 2.5ms, 5ms, 10ms or 20ms for Opus, any for l16 and l24 [default: 5ms
+    /// for Opus, else the device's period]
+    #[arg(long, value_name = "TIME", value_parser = values::frame)]
+    pub frame: Option<Duration>,
+    /// Of Opus, in bits per second
+    #[arg(long, value_name = "RATE", default_value = "96k", value_parser = values::bitrate)]
+    pub bitrate: u32,
+    /// What Opus is tuned for
+    #[arg(long, value_enum, default_value_t = ApplicationArg::Music)]
+    pub application: ApplicationArg,
+    /// Fail when the server is not there, rather than wait for it
+    #[arg(long)]
+    pub no_wait: bool,
+    #[command(flatten)]
+    pub wire: WireArgs,
+    #[command(flatten)]
+    pub card: CardArgs,
+    #[command(flatten)]
+    pub verbosity: Verbosity,
+}
+
+/// Whom a client is told to reach.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ServerArg {
+    Host(String, u16),
+    Invite(Invite),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ClientProtocol {
+    Auto,
+    Udp,
+    Tcp,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum CodecArg {
+    Opus,
+    L16,
+    L24,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ApplicationArg {
+    Music,
+    Voice,
+}
+
+impl ClientArgs {
+    /// What the client is to do. Writes the session description where one was asked for.
+    pub fn config(&self) -> Result<client::Config, Error> {
+        let protocol = match self.protocol {
+            ClientProtocol::Auto => Protocol::Auto,
+            ClientProtocol::Udp => Protocol::Only(Transport::Udp),
+            ClientProtocol::Tcp => Protocol::Only(Transport::Tcp),
+        };
+        let (host, port) = match &self.server {
+            ServerArg::Host(host, port) => (host.clone(), *port),
+            ServerArg::Invite(invite) => (invite.host.clone(), invite.port),
+        };
+        let media = self.media()?;
+        if let (Some(path), client::WireFormat::Rtp { fixed: Some((payload_type, format)), .. }) =
+            (&self.wire.sdp, &media.wire)
+        {
+            let transport = match protocol {
+                Protocol::Only(transport) => transport,
+                Protocol::Auto => Transport::Udp,
+            };
+            sdp::write(path, (&host, port), transport, *payload_type, *format)?;
+        }
+        Ok(client::Config {
+            host,
+            port,
+            protocol,
+            credentials: self.credentials()?,
+            source: SourceSpec::parse(self.input.as_deref(), self.input_format).map_err(Error::Usage)?,
+            wanted: self.card.wanted(),
+            map: self.map.clone().unwrap_or_default(),
+            volume: Volume { gain: self.gain, muted: false },
+            media,
+            no_wait: self.no_wait,
+        })
+    }
+
+    fn credentials(&self) -> Result<Option<Credentials>, Error> {
+        if self.wire.is_plain() {
+            return match self.server {
+                ServerArg::Invite(_) => {
+                    Err(Error::Usage("an invite is for an encrypted link: leave out --plain".into()))
+                }
+                ServerArg::Host(..) => Ok(None),
+            };
+        }
+        let state = State::open()?;
+        let (identity, known) = (Identity::load_or_make(&state)?, KnownHosts::of(&state));
+        let (server, token) = match &self.server {
+            ServerArg::Host(..) => (ServerKey::Known(known), None),
+            ServerArg::Invite(_) if self.code.is_some() => {
+                return Err(Error::Usage("an invite needs no --code".into()));
+            }
+            ServerArg::Invite(invite) => (ServerKey::Invited(invite.key, known), Some(invite.token.clone())),
+        };
+        Ok(Some(Credentials { identity, server, token, code: PairingCode::new(self.code.clone()) }))
+    }
+
+    fn media(&self) -> Result<client::Media, Error> {
+        let codec = match self.codec {
+            CodecArg::Opus => Codec::Opus,
+            CodecArg::L16 => Codec::Pcm(Encoding::S16Be),
+            CodecArg::L24 => Codec::Pcm(Encoding::S24Be),
+        };
+        let wire = match self.wire.raw {
+            Some(format) => client::WireFormat::Raw(format.into()),
+            None => self.rtp(codec)?,
+        };
+        let opus_micros = [2_500, 5_000, 10_000, 20_000];
+        if let (None, Codec::Opus, Some(frame)) = (self.wire.raw, codec, self.frame)
+            && !opus_micros.contains(&frame.as_micros())
+        {
+            let millis = frame.as_micros() as f64 / 1e3;
+            return Err(Error::Usage(format!("--frame {millis}ms: Opus frames are 2.5ms, 5ms, 10ms or 20ms long")));
+        }
+        let application = match self.application {
+            ApplicationArg::Music => opus::Application::Music,
+            ApplicationArg::Voice => opus::Application::Voice,
+        };
+        let opus = opus::Settings { application, bitrate_bps: self.bitrate };
+        Ok(client::Media { wire, frame: self.frame, opus })
+    }
+
+    /// What is described beforehand is what must be sent, whatever the source turns out to be.
+    fn rtp(&self, codec: Codec) -> Result<client::WireFormat, Error> {
+        let types = Box::<PayloadTypes>::default();
+        let CardArgs { rate, channels, .. } = self.card;
+        let fixed = self.wire.sdp.as_ref().map(|_| match codec {
+            Codec::Opus => Format::OPUS,
+            _ => Format { codec, rate: rate.unwrap_or(48_000), channels: channels.unwrap_or(2).min(2) as u8 },
+        });
+        let fixed = fixed
+            .map(|format| Ok::<_, Error>((types.payload_type(format).ok_or(Error::NoPayloadType(format))?, format)))
+            .transpose()?;
+        Ok(client::WireFormat::Rtp { codec, types, fixed })
+    }
+}

@@ -1,0 +1,127 @@
+//! `audiostreamer server`: its options, and what they mean.
+
+use audiostreamer_core::playout::{Latency, Profile};
+use clap::{Args, ValueEnum};
+
+use super::{CardArgs, Verbosity, WireArgs, limits, values};
+use crate::device::{SinkFormat, SinkSpec};
+use crate::error::Error;
+use crate::link::DEFAULT_PORT;
+use crate::trust::{AccessList, Gate, Identity, State};
+use crate::{sdp, server};
+
+/// `audiostreamer server`.
+#[derive(Debug, Args)]
+pub struct ServerArgs {
+    /// Where to listen: ADDR:PORT or PORT
+    #[arg(long, value_name = "ADDR:PORT", default_value = "5004",
+        value_parser = |text: &str| values::listen(text, DEFAULT_PORT))]
+    pub listen: std::net::SocketAddr,
+    /// What to listen for
+    #[arg(long, value_enum, default_value_t = ServerProtocol::Both)]
+    pub protocol: ServerProtocol,
+    /// Where to play: a device (index, name or part of it, pulse:NAME, alsa:PCM, jack:), FILE.wav,
+    /// - for stdout, null; the default output device when not given
+    #[arg(long, value_name = "SINK")]
+    pub output: Option<String>,
+    /// Of a file or stdout: ENCODING,RATE,CHANNELS with s16le, s24le, s32le or f32le, and raw: before
+    /// it where there is to be no WAV header
+    #[arg(long, value_name = "FORMAT", default_value = "wav:s24le,48000,2")]
+    pub output_format: SinkFormat,
+    /// Playout delay: how long each packet waits for those behind it. auto follows the network, a
+    /// time like 12ms fixes it
+    #[arg(long, value_name = "TIME", default_value = "auto", value_parser = values::latency)]
+    pub latency: Latency,
+    /// What the automatic delay is for
+    #[arg(long, value_enum, default_value_t = ProfileArg::Talk)]
+    pub profile: ProfileArg,
+    /// How loud each client is played at first, in dB: -6 is half, 6 is twice. What is too loud
+    /// together is brought down rather than clipped
+    #[arg(long, value_name = "DB", default_value_t = 0.0, allow_hyphen_values = true, value_parser = values::gain)]
+    pub gain: f32,
+    /// Clients that are played at the same time
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub max_clients: u16,
+    /// Let everybody in who reaches the port, without an invite; what they send is encrypted all the
+    /// same
+    #[arg(long)]
+    pub open: bool,
+    #[command(flatten)]
+    pub limits: limits::LimitArgs,
+    #[command(flatten)]
+    pub wire: WireArgs,
+    #[command(flatten)]
+    pub card: CardArgs,
+    #[command(flatten)]
+    pub verbosity: Verbosity,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ServerProtocol {
+    Udp,
+    Tcp,
+    Both,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ProfileArg {
+    /// Playing music together: every millisecond counts
+    Live,
+    /// Talking to each other
+    Talk,
+    /// Listening to what somebody else does now
+    Listen,
+    /// Listening to music: nothing must be heard but the music
+    Hifi,
+}
+
+impl From<ProfileArg> for Profile {
+    fn from(profile: ProfileArg) -> Self {
+        match profile {
+            ProfileArg::Live => Profile::Live,
+            ProfileArg::Talk => Profile::Talk,
+            ProfileArg::Listen => Profile::Listen,
+            ProfileArg::Hifi => Profile::Hifi,
+        }
+    }
+}
+
+impl ServerArgs {
+    /// What the server is to do.
+    pub fn config(&self) -> Result<server::Config, Error> {
+        let wire = match (&self.wire.raw, &self.wire.sdp) {
+            (Some(format), _) => server::WireFormat::Raw((*format).into()),
+            (None, Some(path)) => server::WireFormat::Rtp(Box::new(sdp::read(path)?)),
+            (None, None) => server::WireFormat::Rtp(Box::default()),
+        };
+        Ok(server::Config {
+            listen: self.listen,
+            udp: self.protocol != ServerProtocol::Tcp,
+            tcp: self.protocol != ServerProtocol::Udp,
+            sink: SinkSpec::parse(self.output.as_deref(), self.output_format),
+            wanted: self.card.wanted(),
+            latency: self.latency,
+            profile: self.profile.into(),
+            gain: self.gain,
+            clients_max: self.max_clients.into(),
+            wire,
+            encryption: self.encryption()?,
+            limits: self.limits.limits(),
+        })
+    }
+
+    fn encryption(&self) -> Result<Option<server::Encryption>, Error> {
+        if self.wire.is_plain() {
+            return match self.open {
+                true => Err(Error::Usage("--open: a plain server is open to everybody anyway".into())),
+                false => Ok(None),
+            };
+        }
+        let state = State::open()?;
+        let identity = Identity::load_or_make(&state)?;
+        let list = AccessList::of(&state);
+        list.entries()?; // what is damaged is said now, and not to the first client
+        let gate = Gate { own: identity.fingerprint(), list: Some(list), open: self.open };
+        Ok(Some(server::Encryption { identity, gate }))
+    }
+}

@@ -1,0 +1,68 @@
+//! What can be changed while a server runs.
+
+use audiostreamer_core::playout::{Latency, Profile};
+use tokio::sync::mpsc;
+
+use crate::volume::Volume;
+
+/// Commands on their way to a server: far more than a person types between two looks.
+const COMMANDS_MAX: usize = 16;
+
+/// One of the streams that play, as [`StreamStatus`](super::StreamStatus) names it. No two streams
+/// of one server have the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct StreamId(pub u64);
+
+/// One change. What names a stream that has gone changes nothing.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[expect(missing_docs, reason = "the fields are what the variants say")]
+pub enum Command {
+    /// The playout delay of all streams, from now on and without a break.
+    Latency(Latency),
+    /// What the automatic delay of all streams is for, likewise.
+    Profile(Profile),
+    /// How loud a stream is played.
+    Volume { stream: StreamId, volume: Volume },
+    /// Sends a client away. Where it is known by a key it is told so, and does not come back by
+    /// itself; otherwise what it goes on sending is not played.
+    Kick { stream: StreamId },
+}
+
+/// Commands a running server. Clones command the same one.
+#[derive(Clone, Debug)]
+pub struct Remote(mpsc::Sender<Command>);
+
+/// The other end of a [`Remote`], for [`run_with`](super::run_with).
+#[derive(Debug)]
+pub struct Commands(Option<mpsc::Receiver<Command>>);
+
+impl Remote {
+    /// A remote, and what the server listens to.
+    pub fn new() -> (Remote, Commands) {
+        let (sender, receiver) = mpsc::channel(COMMANDS_MAX);
+        (Remote(sender), Commands(Some(receiver)))
+    }
+
+    /// Sends a command; one that finds the server busy with others, or gone, is dropped.
+    pub fn send(&self, command: Command) {
+        let _ = self.0.try_send(command);
+    }
+}
+
+impl Commands {
+    /// Of a server that nobody commands.
+    pub fn none() -> Self {
+        Self(None)
+    }
+
+    /// Waits for the next one: for ever, where nobody commands any more.
+    pub(super) async fn next(&mut self) -> Command {
+        if let Some(receiver) = &mut self.0
+            && let Some(command) = receiver.recv().await
+        {
+            return command;
+        }
+        self.0 = None;
+        std::future::pending().await
+    }
+}

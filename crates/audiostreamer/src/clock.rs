@@ -37,5 +37,10 @@ fn read_wall() -> SystemTime {
 
 /// The wall clock in seconds since 1970, for what has to hold beyond one run of the program.
 pub fn unix_seconds() -> u64 {
-    read_wall().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
+    unix_time().as_secs()
+}
+
+/// The wall clock since 1970, for what is compared with other machines.
+pub fn unix_time() -> Duration {
+    read_wall().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
 }

@@ -23,6 +23,12 @@ pub enum Error {
     /// Somebody else listens on that port, or the address is not ours.
     #[error("can't listen on {address} ({transport}): {}; choose another port with --listen ADDR:PORT", plain(why))]
     Listen { address: SocketAddr, transport: &'static str, why: io::Error },
+    /// Nobody can ask for statistics there.
+    #[error("can't listen on {address} for --metrics: {}; choose another port", plain(why))]
+    Metrics { address: SocketAddr, why: io::Error },
+    /// Statistics have nowhere to go.
+    #[error("{path}: {}", plain(why))]
+    Stats { path: String, why: io::Error },
     /// The server is not there, and waiting was not wanted.
     #[error("{peer}: {why}; is the server running? Without --no-wait the client waits for it")]
     Network { peer: String, why: String },
@@ -64,10 +70,10 @@ impl Error {
         match self {
             Error::Usage(_) | Error::NoPayloadType(_) => 2,
             Error::Device(error) => error.exit_code(),
-            Error::Listen { .. } | Error::Network { .. } => 4,
+            Error::Listen { .. } | Error::Metrics { .. } | Error::Network { .. } => 4,
             Error::Auth(_) => 5,
             Error::Trust(error) => error.exit_code(),
-            Error::Sdp { .. } | Error::Demo { .. } | Error::Manual { .. } | Error::Stdout(_) => 6,
+            Error::Stats { .. } | Error::Sdp { .. } | Error::Demo { .. } | Error::Manual { .. } | Error::Stdout(_) => 6,
             Error::Core(audiostreamer_core::Error::UnsupportedFormat(_)) => 2,
             Error::Core(_) | Error::Signals(_) | Error::Thread(_) => 1,
         }

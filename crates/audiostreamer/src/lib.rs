@@ -9,6 +9,7 @@
 //! - [`client`]: sends one source to one server, and waits for it where it is not there.
 //! - [`device`]: sources and sinks. Sound cards, files, pipes and tones look the same from inside.
 //! - [`link`]: packets to and from one peer, encrypted or plain.
+//! - [`stats`]: the same, once a second, for programs: JSON and Prometheus.
 //! - [`trust`]: this machine's key, and whom it knows.
 //! - [`report`]: what both ends tell while they run, as data, and as text by `Display`.
 //! - [`volume`]: how loud something is played or sent.
@@ -115,5 +116,6 @@ pub mod random;
 pub mod report;
 pub mod sdp;
 pub mod server;
+pub mod stats;
 pub mod trust;
 pub mod volume;

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use audiostreamer::cli::console::Console;
+use audiostreamer::cli::stats::Statistics;
 use audiostreamer::cli::{Cli, Command, Verbosity, WireArgs, manual};
+use audiostreamer::device::SinkSpec;
 use audiostreamer::error::Error;
 use audiostreamer::{cli, client, demo, device, server};
 use clap::{CommandFactory, Parser};
@@ -34,7 +36,8 @@ fn run(command: Command) -> Result<(), Error> {
             }
             // The server's loop stands between the network and the card.
             let _ = device::priority::raise_for_audio();
-            with_console(&args.verbosity, &args.wire, async |console, ended| {
+            let statistics = args.stats.start(matches!(config.sink, SinkSpec::Stdout(_)))?;
+            with_console(&args.verbosity, &args.wire, statistics, async |console, ended| {
                 server::run(config, console.report(), ended).await.map(drop)
             })
         }
@@ -42,7 +45,8 @@ fn run(command: Command) -> Result<(), Error> {
             let config = args.config()?;
             // Encrypted packets go out through the runtime.
             let _ = device::priority::raise_for_audio();
-            with_console(&args.verbosity, &args.wire, async |console, ended| {
+            let statistics = args.stats.start(false)?;
+            with_console(&args.verbosity, &args.wire, statistics, async |console, ended| {
                 client::run(config, console.report(), ended).await.map(drop)
             })
         }
@@ -68,6 +72,7 @@ fn run(command: Command) -> Result<(), Error> {
 fn with_console(
     verbosity: &Verbosity,
     wire: &WireArgs,
+    statistics: Statistics,
     run: impl AsyncFnOnce(&Console, Ended) -> Result<(), Error>,
 ) -> Result<(), Error> {
     show_traces(verbosity.verbose);
@@ -77,7 +82,7 @@ fn with_console(
         if wire.is_plain() {
             eprintln!("audiostreamer: the sound on this link is not encrypted: everybody on the way can listen");
         }
-        let console = Console::start(!verbosity.quiet);
+        let console = Console::start(!verbosity.quiet, statistics);
         let result = run(&console, ended).await;
         Ok::<_, Error>((console, result))
     })?;

@@ -49,7 +49,8 @@ impl Pair {
         watch: impl AsyncFnOnce(&Pair),
     ) -> (Result<client::Counted, Error>, server::Counted) {
         let folder = tempfile::tempdir().unwrap();
-        let identity = encrypted.then(|| Identity::load_or_make(&State::at(folder.path().to_owned()).unwrap()).unwrap());
+        let identity =
+            encrypted.then(|| Identity::load_or_make(&State::at(folder.path().to_owned()).unwrap()).unwrap());
         let (remote, commands) = Remote::new();
         let (volume, volumes) = watch::channel(Volume::default());
         let pair = Pair { identity, port: port::free(), transport, remote, volume, seen: Arc::default() };

@@ -6,6 +6,7 @@ use audiostreamer_core::codec::opus;
 use audiostreamer_core::{ChannelMap, Codec, Encoding, Format, PayloadTypes};
 use clap::{Args, ValueEnum};
 
+use super::stats::StatsArgs;
 use super::{CardArgs, Verbosity, WireArgs, values};
 use crate::device::{PcmFormat, SourceSpec};
 use crate::error::Error;
@@ -62,6 +63,8 @@ pub struct ClientArgs {
     pub wire: WireArgs,
     #[command(flatten)]
     pub card: CardArgs,
+    #[command(flatten)]
+    pub stats: StatsArgs,
     #[command(flatten)]
     pub verbosity: Verbosity,
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use audiostreamer_core::Instant;
 
+use super::stats::Statistics;
 use crate::clock;
 use crate::report::Report;
 
@@ -25,11 +26,14 @@ pub struct Console {
 
 impl Console {
     /// Starts the thread. `status` says whether statuses are shown.
-    pub fn start(status: bool) -> Self {
+    pub fn start(status: bool, mut statistics: Statistics) -> Self {
         let (reports, inbox) = sync_channel(WAITING_MAX);
         let writing = std::thread::spawn(move || {
             let mut screen = Screen::new(status);
-            inbox.iter().for_each(|report| screen.show(&report));
+            for report in &inbox {
+                screen.show(&report);
+                statistics.handle_report(clock::now(), &report);
+            }
             screen.finish();
         });
         Self { reports, writing }

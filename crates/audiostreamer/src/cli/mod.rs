@@ -7,6 +7,7 @@ pub mod console;
 pub mod limits;
 pub mod manual;
 mod server;
+pub mod stats;
 pub mod trust;
 pub mod values;
 

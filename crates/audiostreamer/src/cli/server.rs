@@ -3,6 +3,7 @@
 use audiostreamer_core::playout::{Latency, Profile};
 use clap::{Args, ValueEnum};
 
+use super::stats::StatsArgs;
 use super::{CardArgs, Verbosity, WireArgs, limits, values};
 use crate::device::{SinkFormat, SinkSpec};
 use crate::error::Error;
@@ -52,6 +53,8 @@ pub struct ServerArgs {
     pub wire: WireArgs,
     #[command(flatten)]
     pub card: CardArgs,
+    #[command(flatten)]
+    pub stats: StatsArgs,
     #[command(flatten)]
     pub verbosity: Verbosity,
 }

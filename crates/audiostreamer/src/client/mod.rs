@@ -32,7 +32,7 @@ use crate::volume::Volume;
 use media::PayloadMax;
 pub use send::Counted;
 use send::{FromSend, SendEvent};
-pub use status::Status;
+pub use status::{State, Status};
 
 /// What a client does.
 #[derive(Clone, Debug)]

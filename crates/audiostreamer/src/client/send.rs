@@ -4,7 +4,7 @@ use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use audiostreamer_core::rtcp::Outgoing;
-use audiostreamer_core::{Instant, Packetizer, Sender, sender};
+use audiostreamer_core::{Format, Instant, Packetizer, Sender, sender};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::media::{packetizer_config, sender_config};
@@ -118,6 +118,7 @@ struct SendThread<'a, R> {
 
 /// What belongs to one format: a source that comes back with another shape gets a new one.
 struct Stream {
+    format: Format,
     shaping: Shaping,
     packetizer: Packetizer,
     sender: Sender,
@@ -189,7 +190,7 @@ impl<'a, R: Fn(Report)> SendThread<'a, R> {
             old.sender.finish(); // the server need not wait for it to fall silent
             self.transmit();
         }
-        self.stream = Some(Stream { shaping, packetizer, sender, description });
+        self.stream = Some(Stream { format, shaping, packetizer, sender, description });
         self.captured = Some(captured);
         Ok(())
     }
@@ -369,7 +370,19 @@ impl<'a, R: Fn(Report)> SendThread<'a, R> {
             peak = stream.packetizer.take_peak();
             stats = stream.sender.stats();
         }
-        (self.report)(Report::Client(Status { state, peak, stats, packets_dropped, xruns, send_delay }));
+        (self.report)(Report::Client(Status {
+            state,
+            peer: self.peer(),
+            transport: self.link.as_ref().map(Link::transport),
+            encrypted: self.link.as_ref().is_some_and(Link::is_encrypted),
+            format: self.stream.as_ref().map(|stream| stream.format),
+            volume: self.volume,
+            peak,
+            stats,
+            packets_dropped,
+            xruns,
+            send_delay,
+        }));
     }
 
     fn is_plain(&self) -> bool {

@@ -57,9 +57,10 @@ mod tests {
     #[test]
     fn what_is_turned_up_stays_within_full_scale() {
         let volume = Volume { gain: 12.0, muted: false };
-        let mut shaping = Shaping::new(&ChannelMap::Pick(vec![1]), &STEREO, volume).unwrap();
+        let mut shaping = Shaping::new(&ChannelMap::Pick(vec![0]), &STEREO, volume).unwrap();
         assert!((shaping.apply(&[0.1, 0.9])[0] - 0.398).abs() < 1e-3, "the right one is not sent");
-        assert_eq!(shaping.apply(&[0.9, 0.0, -0.9, 0.0]), [1.0, -1.0]);
+        let loud = shaping.apply(&[0.9, 0.0, -0.9, 0.0]);
+        assert!((loud[0] - 1.0).abs() < 1e-6 && (loud[1] + 1.0).abs() < 1e-6, "{loud:?}");
     }
 
     #[test]

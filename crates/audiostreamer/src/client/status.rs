@@ -3,15 +3,27 @@
 use std::fmt;
 use std::time::Duration;
 
-use audiostreamer_core::sender;
+use audiostreamer_core::{Format, sender};
 
+use crate::link::Transport;
 use crate::report::{Count, Meter, Milliseconds};
+use crate::volume::Volume;
 
 /// A snapshot, several times a second.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Status {
     /// Where the link stands.
     pub state: State,
+    /// The server, as it was named.
+    pub peer: String,
+    /// How the packets travel at the moment, `None` while there is no link.
+    pub transport: Option<Transport>,
+    /// Whether others on the way can't listen.
+    pub encrypted: bool,
+    /// What is sent, `None` until the source is open.
+    pub format: Option<Format>,
+    /// How loud it is sent.
+    pub volume: Volume,
     /// The loudest sample since the last snapshot, full scale 1.0.
     pub peak: f32,
     /// What the stream has sent, and what the server says of it.
@@ -35,14 +47,19 @@ pub enum State {
     Heard,
 }
 
-impl fmt::Display for Status {
+impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Status { state, peak, stats, packets_dropped, xruns, send_delay } = self;
-        let state = match state {
+        f.write_str(match self {
             State::Waiting => "waiting",
             State::Sending => "sending, no answer",
             State::Heard => "streaming",
-        };
+        })
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Status { state, peak, stats, packets_dropped, xruns, send_delay, .. } = self;
         write!(f, "{} {state}  {} packets", Meter(*peak), stats.packets_sent)?;
         if *packets_dropped > 0 {
             write!(f, ", {packets_dropped} not sent")?;

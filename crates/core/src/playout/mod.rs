@@ -21,6 +21,7 @@ mod stats;
 mod target;
 mod timeline;
 
+use std::fmt;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -91,6 +92,18 @@ pub enum Profile {
     Listen,
     /// Listening to music: nothing must be heard but the music.
     Hifi,
+}
+
+/// As it is written on a command line.
+impl fmt::Display for Profile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Profile::Live => "live",
+            Profile::Talk => "talk",
+            Profile::Listen => "listen",
+            Profile::Hifi => "hifi",
+        })
+    }
 }
 
 /// Longer than this without a unit and the stream pauses: silence, until it fills up again.

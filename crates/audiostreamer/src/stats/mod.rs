@@ -1,0 +1,146 @@
+//! Statistics for programs: a snapshot a second, as JSON lines and for Prometheus.
+
+pub mod metrics;
+mod prometheus;
+pub mod snapshot;
+
+use std::time::Duration;
+
+use audiostreamer_core::Instant;
+
+use crate::clock;
+use crate::report::Report;
+use crate::server::StreamId;
+use snapshot::{Client, SCHEMA, Server, Side, Snapshot};
+
+/// How often.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// Makes one snapshot a second of the reports of one side, which come more often.
+#[derive(Debug)]
+pub struct Sampler {
+    next: Instant,
+    /// The loudest since the last snapshot, of the whole and of each stream.
+    peak: f32,
+    limiter_gain: f32,
+    peaks: Vec<(StreamId, f32)>,
+    /// When the bytes were last counted, and how many there were of each stream.
+    counted: Instant,
+    bytes: Vec<(StreamId, u64)>,
+}
+
+impl Sampler {
+    /// One that begins at `now`; the first snapshot comes a second later.
+    pub fn new(now: Instant) -> Self {
+        let (peaks, bytes) = (Vec::new(), Vec::new());
+        Self { next: now + INTERVAL, peak: 0.0, limiter_gain: 1.0, peaks, counted: now, bytes }
+    }
+
+    /// Takes a report; when a second is over, what it was like.
+    pub fn handle_report(&mut self, now: Instant, report: &Report) -> Option<Snapshot> {
+        match report {
+            Report::Event(_) => return None,
+            Report::Client(status) => self.peak = self.peak.max(status.peak),
+            Report::Server(status) => {
+                let levels = status.levels.unwrap_or_default();
+                self.peak = self.peak.max(levels.peak);
+                self.limiter_gain = self.limiter_gain.min(levels.limiter_gain);
+                for stream in &status.streams {
+                    match self.peaks.iter_mut().find(|(id, _)| *id == stream.id) {
+                        Some((_, peak)) => *peak = peak.max(stream.peak),
+                        None => self.peaks.push((stream.id, stream.peak)),
+                    }
+                }
+            }
+        }
+        (now >= self.next).then(|| self.sample(now, report))
+    }
+
+    fn sample(&mut self, now: Instant, report: &Report) -> Snapshot {
+        let side = match report {
+            Report::Server(status) => Side::Server(self.sample_server(now, status)),
+            Report::Client(status) => {
+                let bitrate = self.bitrate(now, StreamId::default(), status.stats.bytes_sent);
+                self.bytes = vec![(StreamId::default(), status.stats.bytes_sent)];
+                Side::Client(Client { peak: self.peak, ..Client::new(status, bitrate) })
+            }
+            Report::Event(_) => unreachable!("an event is no status"),
+        };
+        // Not `self.next + INTERVAL`: after a standstill there is nothing to make up for.
+        *self = Self { bytes: std::mem::take(&mut self.bytes), ..Self::new(now) };
+        Snapshot { schema: SCHEMA, timestamp: clock::unix_time().as_secs_f64(), side }
+    }
+
+    fn sample_server(&mut self, now: Instant, status: &crate::server::Status) -> Server {
+        let mut server = Server::new(status, |stream| self.bitrate(now, stream.id, stream.received.bytes_received));
+        self.bytes = status.streams.iter().map(|stream| (stream.id, stream.received.bytes_received)).collect();
+        if let Some(output) = &mut server.output {
+            (output.peak, output.limiter_gain) = (self.peak, self.limiter_gain);
+        }
+        for stream in &mut server.streams {
+            let peak = self.peaks.iter().find(|(id, _)| id.0 == stream.id);
+            stream.peak = peak.map_or(0.0, |(_, peak)| *peak);
+        }
+        server
+    }
+
+    /// Bits of payload per second since the last snapshot; of a new stream, since then, too.
+    fn bitrate(&self, now: Instant, id: StreamId, bytes: u64) -> f64 {
+        let before = self.bytes.iter().find(|(known, _)| *known == id).map_or(0, |(_, bytes)| *bytes);
+        let seconds = now.seconds_since(self.counted).max(1e-3);
+        bytes.saturating_sub(before) as f64 * 8.0 / seconds
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use audiostreamer_core::{Format, sender};
+
+    use super::*;
+    use crate::client::{State, Status};
+    use crate::volume::Volume;
+
+    fn status(peak: f32, bytes_sent: u64) -> Report {
+        Report::Client(Status {
+            state: State::Heard,
+            peer: "studio:5004".into(),
+            transport: None,
+            encrypted: true,
+            format: Some(Format::OPUS),
+            volume: Volume::default(),
+            peak,
+            stats: sender::Stats { bytes_sent, ..Default::default() },
+            packets_dropped: 0,
+            xruns: 0,
+            send_delay: Duration::from_millis(3),
+        })
+    }
+
+    #[test]
+    fn a_second_has_the_loudest_of_its_peaks_and_the_bits_of_all_its_packets() {
+        let mut sampler = Sampler::new(Instant::default());
+        let mut samples = Vec::new();
+        for tenth in 1..=20 {
+            let peak = if tenth == 4 { 0.75 } else { 0.1 };
+            let now = Instant::from_nanos(tenth * 100_000_000);
+            samples.extend(sampler.handle_report(now, &status(peak, tenth * 1_200)));
+        }
+        let [Side::Client(first), Side::Client(second)] = [&samples[0].side, &samples[1].side] else { panic!() };
+        assert_eq!((first.peak, second.peak), (0.75, 0.1));
+        assert_eq!((first.bitrate, second.bitrate), (96_000.0, 96_000.0));
+        assert_eq!(samples.len(), 2);
+    }
+
+    #[test]
+    fn a_snapshot_is_one_flat_object_with_a_version() {
+        let mut sampler = Sampler::new(Instant::default());
+        let snapshot = sampler.handle_report(Instant::from_nanos(1_000_000_000), &status(0.5, 0)).unwrap();
+        let json = serde_json::to_value(snapshot).unwrap();
+        assert_eq!(json["schema"], SCHEMA);
+        assert_eq!(
+            (&json["side"], &json["codec"], &json["sendDelay"]),
+            (&"client".into(), &"opus".into(), &0.003.into())
+        );
+        assert_eq!(json["roundTripTime"], serde_json::Value::Null, "what is not known is said to be");
+    }
+}

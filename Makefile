@@ -1,6 +1,6 @@
 # What a developer runs by hand is what CI runs; there is no second definition.
 
-.PHONY: demo check test deny fuzz-smoke bench bench-smoke
+.PHONY: demo check test deny fuzz-smoke bench bench-smoke measure
 
 demo: # a server and a client on this machine: the newcomer's first command
 	cargo run --release --locked -- demo
@@ -29,6 +29,10 @@ fuzz-smoke: # each fuzz target for FUZZ_SECONDS; what it finds lands in fuzz/art
 		RUSTC_BOOTSTRAP=1 cargo fuzz run --sanitizer none $$target $$(mktemp -d) corpus/$$target -- \
 			-max_total_time=$(FUZZ_SECONDS) || exit 1; \
 	done
+
+measure: # tests that take minutes and print figures, one after the other; on a quiet machine
+	cargo test --release --locked --package audiostreamer --test restarts -- \
+		--ignored --nocapture --test-threads 1
 
 bench: # beside other programs of the kind, in half an hour: see bench/README.md
 	cargo build --release --locked --workspace

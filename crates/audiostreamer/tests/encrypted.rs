@@ -115,6 +115,33 @@ fn packets_that_are_changed_or_replayed_are_not_heard() {
     assert_unheard(Relay::be_hostile);
 }
 
+#[test]
+fn packets_that_are_late_and_out_of_order_are_all_heard() {
+    assert_unheard(|relay| {
+        relay.delay(Duration::from_millis(60));
+        relay.reorder(60);
+    });
+}
+
+#[test]
+fn sound_follows_the_handshake_at_once() {
+    // The client's first word, the server's question for its address; the same with the answer, the
+    // handshake; and then the rest of it and sound, without waiting whether it is let in.
+    let studio = Machine::new();
+    let server = studio.server(&[]);
+    let relay = Relay::start(server.port);
+    relay.delay(Duration::from_millis(100)); // longer than it takes a busy machine to begin
+    let address = format!("127.0.0.1:{}", relay.port);
+    let client = studio.client(&address, &["--codec=l16", "--protocol=udp"]);
+    server.wait_for_client(1);
+    client.interrupt().assert_code(0);
+    let flights = relay.flights();
+    let is_sound = |datagram: &Vec<u8>| datagram[0] & 0x80 == 0 && datagram.len() > 500;
+    let first = flights.iter().position(|flight| flight.is_of_client && flight.datagrams.iter().any(is_sound));
+    assert_eq!(first, Some(4), "{:?}", flights.iter().map(|flight| flight.datagrams.len()).collect::<Vec<_>>());
+    relay.stop();
+}
+
 // UDP or TCP
 
 #[test]

@@ -192,6 +192,7 @@ impl<'a, R: Fn(Report)> SendThread<'a, R> {
         }
         self.stream = Some(Stream { format, shaping, packetizer, sender, description });
         self.captured = Some(captured);
+        self.heard = self.heard.map(|_| clock::now()); // from now on an answer can be expected
         Ok(())
     }
 
@@ -355,7 +356,8 @@ impl<'a, R: Fn(Report)> SendThread<'a, R> {
             let _ = self.tell.send(FromSend::Ready);
             self.report_streaming();
         }
-        if self.heard.is_some_and(|heard| now - heard > SILENT) {
+        // A server answers sound: while there is none to send, its silence means nothing.
+        if self.heard.is_some_and(|heard| self.last_sent - heard > SILENT) {
             self.heard = None;
             (self.report)(Report::Event(Event::ServerSilent { peer: self.peer(), silent: SILENT }));
         }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::alsa_card::{self, AlsaCard};
 use super::card_error::CardError;
@@ -26,13 +27,25 @@ pub(super) enum Place {
 impl Place {
     /// Opens the device, silent. May block for as long as a sound system hangs.
     pub(super) fn open(&self, direction: Direction, wanted: &Wanted) -> Result<(Target, Card), CardError> {
-        let target = match self {
-            Place::Meant(spec) => Target::find(spec, direction)?,
-            Place::Found(target) => target.clone(),
+        let (target, patience) = match self {
+            Place::Meant(spec) => (Target::find(spec, direction)?, Duration::ZERO),
+            Place::Found(target) => (target.clone(), RETURN),
         };
-        match target.open(direction, wanted) {
+        match target.open(direction, wanted, patience) {
             Ok(card) => Ok((target, card)),
             Err(error) => Err(self.instead_of(error, direction)),
+        }
+    }
+
+    /// How long an open device may take to move its first sound.
+    pub(super) fn to_start(&self) -> Duration {
+        match self {
+            // It calls everybody in each period. Whoever joins while it starts is forgotten now and
+            // then, and has to join again.
+            Place::Found(Target { host: Host::Jack, .. }) => Duration::from_millis(500),
+            // A sink that was idle has rendered silence for two seconds in advance, and takes no
+            // sound until that is over.
+            _ => Duration::from_secs(4),
         }
     }
 
@@ -97,11 +110,13 @@ impl Target {
         Self { host, name: (!name.is_empty()).then(|| name.into()) }
     }
 
-    fn open(&self, direction: Direction, wanted: &Wanted) -> Result<Card, CardError> {
+    /// `patience` is for what may be about to come back, where waiting for it is better than asking
+    /// again.
+    fn open(&self, direction: Direction, wanted: &Wanted, patience: Duration) -> Result<Card, CardError> {
         let name = self.name.as_deref();
         Ok(match self.host {
             Host::Pulse => Card::Pulse(PulseCard::open(name, direction, wanted)?),
-            Host::Jack => Card::Jack(JackCard::open(name, direction, wanted)?),
+            Host::Jack => Card::Jack(JackCard::open(name, direction, wanted, patience)?),
             Host::Alsa => Card::Alsa(AlsaCard::open(name, direction, wanted)?),
         })
     }
@@ -118,6 +133,9 @@ fn usual_host() -> Host {
         Host::Alsa
     }
 }
+
+/// How long to wait for a program that was there before: as long as a listener should wait.
+const RETURN: Duration = Duration::from_secs(1);
 
 /// An open device, before the first sound.
 pub(super) enum Card {

@@ -13,6 +13,7 @@ use super::jack_process::Process;
 use super::list::Device;
 use super::vitals::{Callback, Vitals, Watched};
 use super::{Shape, Wanted};
+use crate::clock;
 
 /// A client of the server that has no ports yet.
 pub(super) struct JackCard {
@@ -27,14 +28,26 @@ pub(super) struct JackCard {
 
 impl JackCard {
     /// Becomes a client, to be connected to the ports of the client with this name, or to the
-    /// sound card's. Starts no server.
-    pub(super) fn open(name: Option<&str>, direction: Direction, wanted: &Wanted) -> Result<Self, CardError> {
+    /// sound card's. Starts no server. Waits for that other client if it is not there yet, up to
+    /// `patience`: a client that comes and goes, and comes again, may be taken for the one before by
+    /// those who join meanwhile, and then holds up the server.
+    pub(super) fn open(
+        name: Option<&str>,
+        direction: Direction,
+        wanted: &Wanted,
+        patience: Duration,
+    ) -> Result<Self, CardError> {
         let turn = take_turn();
         let client = join(match direction {
             Direction::Input => "audiostreamer-client",
             Direction::Output => "audiostreamer-server",
         })?;
-        let others = ports_of(&client, name, direction);
+        let deadline = clock::now() + patience;
+        let mut others = ports_of(&client, name, direction);
+        while others.is_empty() && clock::now() < deadline {
+            thread::sleep(LOOK);
+            others = ports_of(&client, name, direction);
+        }
         if let (Some(name), true) = (name, others.is_empty()) {
             return Err(CardError::NotFound {
                 wanted: format!("{}:{name}", Host::Jack.prefix()),
@@ -218,6 +231,9 @@ const LISTING: &str = "audiostreamer-list";
 
 const MANY_ATTEMPTS: u32 = 4;
 const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(50);
+
+/// The list of ports lies in memory that is shared with the server.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// How long a stream that is no longer wanted may go on.
 const GLANCE: Duration = Duration::from_millis(100);

@@ -161,7 +161,7 @@ where
             let now = clock::now();
             let quiet = now - session.card.vitals().last_beat().unwrap_or(session.since);
             let period = duration_of(session.card.vitals().longest(), session.shape.rate);
-            if quiet > patience(now - session.since, period) {
+            if quiet > patience(now - session.since, self.place.to_start(), period) {
                 let why = format!("it has moved no sound for {} ms", quiet.as_millis());
                 return Over::Lost(why);
             }
@@ -222,7 +222,7 @@ where
 
     /// Waits until sound moves, and a moment more, in which what is no sound card shows itself.
     fn await_sound(&self, card: &CardThread, name: &str, shape: &Shape) -> Result<(), CardError> {
-        let deadline = clock::now() + TO_START;
+        let deadline = clock::now() + self.place.to_start();
         let mut moving_since = None;
         while clock::now() < deadline && !self.is_stopped() {
             if let Some(Event::Ended(why)) = card.next_event(MOMENT) {
@@ -285,12 +285,11 @@ where
     }
 }
 
-/// How long a card may move no sound that has run for `age`, in blocks as long as `period`.
-fn patience(age: Duration, period: Duration) -> Duration {
-    if age < TO_START {
-        // A sink that was idle has rendered silence for two seconds in advance, and takes no
-        // sound until that is over.
-        return TO_START;
+/// How long a card may move no sound that has run for `age`, may take `to_start`, and has blocks as
+/// long as `period`.
+fn patience(age: Duration, to_start: Duration, period: Duration) -> Duration {
+    if age < to_start {
+        return to_start;
     }
     QUIET.max(4 * period)
 }
@@ -299,19 +298,23 @@ fn patience(age: Duration, period: Duration) -> Duration {
 #[derive(Debug, Default)]
 struct Backoff {
     failures: u32,
+    /// Cards in a row that were opened, and lost at once.
+    stillborn: u32,
 }
 
 impl Backoff {
     fn after(&mut self, lasted: Duration) {
         if lasted >= STABLE {
-            self.failures = 0;
+            *self = Self::default();
+        } else {
+            self.stillborn += 1;
         }
     }
 
     fn next(&mut self) -> Duration {
         let pause = SHORTEST_PAUSE * 2_u32.saturating_pow(self.failures);
         self.failures = (self.failures + 1).min(16);
-        pause.min(LONGEST_PAUSE)
+        pause.min(if self.stillborn > 1 { LONGEST_PAUSE } else { LONGEST_ABSENCE })
     }
 }
 
@@ -326,9 +329,6 @@ const QUIET: Duration = Duration::from_millis(200);
 /// A Bluetooth speaker takes seconds to connect.
 const TO_OPEN: Duration = Duration::from_secs(6);
 
-/// See [`patience`].
-const TO_START: Duration = Duration::from_secs(4);
-
 /// ALSA's `null` moves seconds of sound in this time, even on a slow machine.
 const TO_SETTLE: Duration = Duration::from_millis(50);
 
@@ -341,6 +341,9 @@ const TO_GIVE_UP: Duration = Duration::from_secs(10);
 const STABLE: Duration = Duration::from_secs(2);
 
 const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
+/// To ask whether a device is there again costs less than a millisecond, and a listener waits.
+const LONGEST_ABSENCE: Duration = Duration::from_millis(250);
+/// One that is opened and lost again and again costs more, and a line in the log each time.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
@@ -348,28 +351,38 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pauses_double_up_to_a_second_until_the_card_has_held() {
+    fn pauses_double_up_to_a_quarter_of_a_second_until_the_card_has_held() {
         let mut backoff = Backoff::default();
-        let pauses: Vec<u128> = (0..7).map(|_| backoff.next().as_millis()).collect();
-        assert_eq!(pauses, [50, 100, 200, 400, 800, 1000, 1000]);
+        let pauses: Vec<u128> = (0..5).map(|_| backoff.next().as_millis()).collect();
+        assert_eq!(pauses, [50, 100, 200, 250, 250]);
+        backoff.after(STABLE);
+        assert_eq!(backoff.next(), SHORTEST_PAUSE);
+    }
+
+    #[test]
+    fn a_card_that_is_lost_at_once_again_and_again_is_opened_once_a_second() {
+        let mut backoff = Backoff { failures: 10, stillborn: 0 };
         backoff.after(Duration::from_millis(100));
-        assert_eq!(backoff.next(), LONGEST_PAUSE, "it was stillborn");
+        assert_eq!(backoff.next(), LONGEST_ABSENCE, "once: as while a sound server starts");
+        backoff.after(Duration::from_millis(100));
+        assert_eq!(backoff.next(), LONGEST_PAUSE);
         backoff.after(STABLE);
         assert_eq!(backoff.next(), SHORTEST_PAUSE);
     }
 
     #[test]
     fn a_card_may_be_quiet_for_four_of_its_periods() {
-        let settled = Duration::from_secs(60);
-        let short = patience(settled, Duration::from_millis(5));
+        let (settled, to_start) = (Duration::from_secs(60), Duration::from_secs(4));
+        let short = patience(settled, to_start, Duration::from_millis(5));
         assert_eq!(short, Duration::from_millis(200));
-        let long = patience(settled, Duration::from_millis(500));
+        let long = patience(settled, to_start, Duration::from_millis(500));
         assert_eq!(long, Duration::from_secs(2));
     }
 
     #[test]
     fn a_card_that_has_just_been_opened_may_hesitate() {
-        let young = patience(Duration::from_secs(1), Duration::from_millis(5));
-        assert!(young > Duration::from_secs(2), "as an idle null sink does");
+        let to_start = Duration::from_secs(4);
+        let young = patience(Duration::from_secs(1), to_start, Duration::from_millis(5));
+        assert_eq!(young, to_start);
     }
 }

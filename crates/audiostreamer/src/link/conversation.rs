@@ -26,7 +26,7 @@ impl Conversation<'_> {
     /// Waits for the other side; `None` where it says what is no message.
     pub async fn hear(&mut self) -> io::Result<Option<Message>> {
         match self {
-            Conversation::Quic { from, .. } => read(from).await,
+            Conversation::Quic { from, .. } => read_message(from).await,
             Conversation::Tls { from, .. } => Ok(Message::parse(&from.next().await?)),
         }
     }
@@ -44,7 +44,8 @@ impl Conversation<'_> {
     }
 }
 
-async fn read(stream: &mut RecvStream) -> io::Result<Option<Message>> {
+/// Waits for the next message of a QUIC stream; `None` where it is none.
+pub(super) async fn read_message(stream: &mut RecvStream) -> io::Result<Option<Message>> {
     let mut length = [0; 2];
     stream.read_exact(&mut length).await.map_err(io::Error::other)?;
     let length = usize::from(u16::from_be_bytes(length));

@@ -14,6 +14,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::connect::{Ended, LinkEvent, Never, any_address, connect_tcp};
 use super::control::{Hello, Message, Refusal};
+use super::conversation::read_message;
 use super::tls::{HandshakeError, TlsStream, TlsWriter};
 use super::{Conversation, Credentials, Link, RecordReader, quic};
 use crate::clock;
@@ -62,12 +63,19 @@ impl Peer<'_> {
         };
         let (mut to, mut from) = connection.open_bi().await.map_err(broken)?;
         let talk = Conversation::Quic { connection: &connection, to: &mut to, from: &mut from };
-        match (self.greet(talk, seen.key(), handle).await, connection.close_reason()) {
-            (Err(Ended::Broken(_)), Some(error)) => return Err(self.quic_error(&error, expected, seen.key())),
-            (result, _) => result?,
-        }
+        let asked = self.ask(talk).await.map_err(|ended| self.closed(ended, &connection, expected, &seen))?;
+        // The server is the right one. Whether it lets us in it says while the first sound travels,
+        // which is not played if it does not: so nobody waits for a round trip more.
         handle(LinkEvent::Up(Link::Quic(connection.clone())));
+        let refused = async {
+            match self.answer(asked, read_message(&mut from), seen.key(), handle).await {
+                Ok(()) => std::future::pending().await,
+                Err(ended) => ended,
+            }
+        };
         let closed = tokio::select! {
+            biased;
+            ended = refused => return Err(self.closed(ended, &connection, expected, &seen)),
             closed = pass_datagrams(&connection, handle) => closed,
             () = watch(&connection, handle) => return Err(Ended::Broken("no answer".into())),
         };
@@ -91,15 +99,12 @@ impl Peer<'_> {
         };
         let mut writer = TlsWriter::new(stream.clone());
         let mut reader = RecordReader::new(stream, usize::MAX);
-        let talk = Conversation::Tls { to: &mut writer, from: &mut reader };
-        self.greet(talk, seen.key(), handle).await?;
+        let asked = self.ask(Conversation::Tls { to: &mut writer, from: &mut reader }).await?;
         handle(LinkEvent::Up(Link::Tls(writer)));
+        self.answer(asked, next_message(&mut reader, handle), seen.key(), handle).await?;
         loop {
-            let record = reader.next().await?;
-            match Message::is_meant(&record) {
-                true => self.handle_message(Message::parse(&record))?,
-                false => handle(LinkEvent::Packet(record)),
-            }
+            let message = next_message(&mut reader, handle).await?;
+            self.handle_message(message)?;
         }
     }
 
@@ -109,24 +114,32 @@ impl Peer<'_> {
         Ok((config, seen, expected))
     }
 
-    /// Asks to be let in.
-    async fn greet(
+    /// Asks to be let in. Where a code was typed, only that proves that it is the right server, and so
+    /// the answer is waited for.
+    async fn ask(&self, mut talk: Conversation<'_>) -> Result<Asked, Ended> {
+        let asking = async {
+            let Some(code) = self.credentials.code.current() else {
+                talk.say(&Message::Hello(Hello::new(self.credentials.token.as_ref()))).await?;
+                return Ok(Asked::Unanswered);
+            };
+            self.pair(&mut talk, &code).await.map(|()| Asked::Accepted)
+        };
+        timeout(ANSWER_TIMEOUT, asking).await.unwrap_or_else(|_| Err(no_answer()))
+    }
+
+    /// Waits for the server's answer, and keeps its key.
+    async fn answer(
         &self,
-        mut talk: Conversation<'_>,
+        asked: Asked,
+        answer: impl Future<Output = io::Result<Option<Message>>>,
         key: Option<Fingerprint>,
         handle: &impl Fn(LinkEvent),
     ) -> Result<(), Ended> {
-        let asked = async {
-            match self.credentials.code.current() {
-                Some(code) => self.pair(&mut talk, &code).await,
-                None => {
-                    talk.say(&Message::Hello(Hello::new(self.credentials.token.as_ref()))).await?;
-                    self.accepted(talk.hear().await?).map(drop)
-                }
-            }
-        };
-        timeout(ANSWER_TIMEOUT, asked).await.unwrap_or_else(|_| Err(Ended::Broken(NO_ANSWER.into())))?;
-        let Some(key) = key else { return Err(Ended::Broken(NO_ANSWER.into())) };
+        if let Asked::Unanswered = asked {
+            let answer = timeout(ANSWER_TIMEOUT, answer).await.map_err(|_| no_answer())??;
+            self.accepted(answer)?;
+        }
+        let key = key.ok_or_else(no_answer)?;
         if self.credentials.remember(&self.name, key).map_err(Ended::Failed)? {
             handle(LinkEvent::Met(key));
         }
@@ -154,7 +167,7 @@ impl Peer<'_> {
         match answer {
             Some(Message::Accepted { proof }) => Ok(proof),
             Some(message @ Message::Refused { .. }) => self.handle_message(Some(message)).map(|()| None),
-            _ => Err(Ended::Broken(NO_ANSWER.into())),
+            _ => Err(no_answer()),
         }
     }
 
@@ -162,6 +175,14 @@ impl Peer<'_> {
         match message {
             Some(Message::Refused { reason }) => Err(self.failed(self.credentials.refused(&self.name, reason))),
             _ => Ok(()), // of a later version
+        }
+    }
+
+    /// Why it is over: what the connection itself says of it is more than that it broke.
+    fn closed(&self, ended: Ended, connection: &Connection, expected: Option<Fingerprint>, seen: &tls::Seen) -> Ended {
+        match (ended, connection.close_reason()) {
+            (Ended::Broken(_), Some(error)) => self.quic_error(&error, expected, seen.key()),
+            (ended, _) => ended,
         }
     }
 
@@ -207,10 +228,29 @@ fn is_closing(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
 }
 
-const NO_ANSWER: &str = "no answer to our greeting";
+/// What has come of asking to be let in.
+enum Asked {
+    Accepted,
+    Unanswered,
+}
+
+fn no_answer() -> Ended {
+    Ended::Broken("no answer to our greeting".into())
+}
 
 fn broken(error: impl std::fmt::Display) -> Ended {
     Ended::Broken(error.to_string())
+}
+
+/// Passes packets on until there is a message; `None` where it is none that we know.
+async fn next_message(reader: &mut RecordReader, handle: &impl Fn(LinkEvent)) -> io::Result<Option<Message>> {
+    loop {
+        let record = reader.next().await?;
+        match Message::is_meant(&record) {
+            true => return Ok(Message::parse(&record)),
+            false => handle(LinkEvent::Packet(record)),
+        }
+    }
 }
 
 async fn pass_datagrams(connection: &Connection, handle: &impl Fn(LinkEvent)) -> ConnectionError {

@@ -31,17 +31,30 @@ const TURN: (&str, u16) = ("127.0.0.1", 11_990);
 /// A running server that nobody else uses.
 pub struct Jack {
     server: Option<Program>,
+    waits: bool,
     folder: TempDir,
     _turn: TcpListener,
 }
 
 impl Jack {
-    /// Starts it, after the one of another test has ended.
+    /// Starts it, after the one of another test has ended. It waits for clients that a busy machine
+    /// holds up, instead of going on without them.
     #[track_caller]
     pub fn start() -> Self {
+        Self::start_as(true)
+    }
+
+    /// Starts one that waits for nobody, as users have it.
+    #[track_caller]
+    pub fn start_usual() -> Self {
+        Self::start_as(false)
+    }
+
+    #[track_caller]
+    fn start_as(waits: bool) -> Self {
         let turn = wait::until("the turn to use JACK", || TcpListener::bind(TURN).ok());
         let folder = tempfile::tempdir().expect("there is room");
-        let mut jack = Self { server: None, folder, _turn: turn };
+        let mut jack = Self { server: None, waits, folder, _turn: turn };
         jack.revive();
         jack
     }
@@ -57,9 +70,8 @@ impl Jack {
     #[track_caller]
     pub fn revive(&mut self) {
         let format = [format!("--rate={RATE}"), format!("--period={PERIOD}")];
-        // Synchronous: it waits for clients that a busy machine holds up, instead of going on without them.
-        let options = ["--no-realtime", "--sync", "--name", NAME, "-d", "dummy"];
-        let server = other("jackd", options).args(format).environment(&environment()).start();
+        let options = ["--no-realtime", "--name", NAME].iter().chain(self.waits.then_some(&"--sync"));
+        let server = other("jackd", options).args(["-d", "dummy"]).args(format).environment(&environment()).start();
         self.server = Some(server);
         wait::until("JACK's answer", || self.ports("system:").first().map(|_| ()));
     }

@@ -236,6 +236,16 @@ impl Program {
         line.trim().trim_end_matches(" kB").parse().expect("it is a number")
     }
 
+    /// Time of a core that it has used so far, in seconds.
+    pub fn cpu_seconds(&self) -> f64 {
+        const TICKS_PER_SECOND: f64 = 100.0; // USER_HZ, the same on every Linux
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).expect("it is running");
+        // Its name, in parentheses, may hold blanks; user and system time are fields 14 and 15.
+        let fields = stat.rsplit(')').next().expect("there is one").split_whitespace();
+        let ticks: u32 = fields.skip(11).take(2).map(|ticks| ticks.parse::<u32>().expect("it is a number")).sum();
+        f64::from(ticks) / TICKS_PER_SECOND
+    }
+
     pub fn signal(&self, signal: Signal) {
         // Gone already is as good.
         let _ = kill_process(Pid::from_child(&self.child), signal);

@@ -13,7 +13,7 @@ use super::wait;
 pub const PROGRAMS: [&str; 4] = ["pulseaudio", "pactl", "pacat", "parec"];
 
 /// Of all sinks.
-const FORMAT: &str = "rate=48000 channels=2 format=float32le";
+const FORMAT: &str = "rate=48000 channels=2 format=float32le norewinds=1";
 
 /// A running daemon that nobody else knows. What its first sink plays is heard on that sink's
 /// monitor, which is the default input; its last sink is the default output. The sink `room` is

@@ -1,10 +1,14 @@
 //! Somebody in the middle: sees, holds up, repeats and changes what passes.
 
+use std::collections::VecDeque;
 use std::net::{TcpListener, TcpStream, UdpSocket};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
+
+use audiostreamer::clock;
+use audiostreamer_core::Instant;
 
 use super::port;
 
@@ -21,6 +25,16 @@ struct State {
     blocked: AtomicBool,
     hostile: AtomicBool,
     rebinds: AtomicBool,
+    delay_ms: AtomicU64,
+    reorders: AtomicU32,
+    flights: Mutex<Vec<Flight>>,
+}
+
+/// Datagrams of one side, up to the next of the other.
+#[derive(Clone, Debug)]
+pub struct Flight {
+    pub is_of_client: bool,
+    pub datagrams: Vec<Vec<u8>>,
 }
 
 impl Relay {
@@ -54,6 +68,21 @@ impl Relay {
         self.state.rebinds.store(true, Ordering::Relaxed);
     }
 
+    /// From now on each datagram takes so long, in both directions.
+    pub fn delay(&self, delay: Duration) {
+        self.state.delay_ms.store(delay.as_millis() as u64, Ordering::Relaxed);
+    }
+
+    /// So many datagrams of the client, every fourth of those that come, come after the next two.
+    pub fn reorder(&self, datagrams: u32) {
+        self.state.reorders.store(datagrams, Ordering::Relaxed);
+    }
+
+    /// What has come so far, in turns.
+    pub fn flights(&self) -> Vec<Flight> {
+        self.state.flights.lock().expect("no relay panics").clone()
+    }
+
     /// Ends it; what the client has sent.
     pub fn stop(self) -> Vec<Vec<u8>> {
         self.state.over.store(true, Ordering::Relaxed);
@@ -67,6 +96,7 @@ const TURN: Duration = Duration::from_millis(1);
 fn forward(front: &UdpSocket, server: u16, state: &State) -> Vec<Vec<u8>> {
     let (mut seen, mut client, mut buffer) = (Vec::<Vec<u8>>::new(), None, [0; 2048]);
     let mut back = to(server);
+    let (mut there, mut here) = (Delayed::default(), Delayed::default());
     while !state.over.load(Ordering::Relaxed) {
         let passes = !state.blocked.load(Ordering::Relaxed);
         if state.rebinds.swap(false, Ordering::Relaxed) {
@@ -75,19 +105,79 @@ fn forward(front: &UdpSocket, server: u16, state: &State) -> Vec<Vec<u8>> {
         if let Ok((length, from)) = front.recv_from(&mut buffer) {
             client = Some(from);
             let datagram = &mut buffer[..length];
+            state.note(true, datagram);
             seen.push(datagram.to_vec());
-            let _ = passes.then(|| back.send(datagram));
+            if passes {
+                there.push(datagram, state);
+            }
             if state.hostile.load(Ordering::Relaxed) {
                 datagram[length * 2 / 3] ^= 0x10;
-                let _ = back.send(datagram);
-                let _ = seen.len().checked_sub(20).map(|old| back.send(&seen[old]));
+                there.push(datagram, state);
+                let _ = seen.len().checked_sub(20).map(|old| there.push(&seen[old], state));
+            }
+            let left = state.reorders.load(Ordering::Relaxed);
+            if left > 0 && seen.len().is_multiple_of(4) {
+                state.reorders.store(left - 1, Ordering::Relaxed);
+                there.hold_the_last(2);
             }
         }
-        if let (Ok(length), Some(client)) = (back.recv(&mut buffer), client) {
-            let _ = passes.then(|| front.send_to(&buffer[..length], client));
+        if let (Ok(length), true) = (back.recv(&mut buffer), passes) {
+            state.note(false, &buffer[..length]);
+            here.push(&buffer[..length], state);
         }
+        there.pop_due(|datagram| drop(back.send(datagram)));
+        here.pop_due(|datagram| drop(client.map(|client| front.send_to(datagram, client))));
     }
     seen
+}
+
+impl State {
+    fn note(&self, is_of_client: bool, datagram: &[u8]) {
+        let mut flights = self.flights.lock().expect("no relay panics");
+        let is_full = flights.len() >= FLIGHTS_MAX;
+        match flights.last_mut().filter(|last| last.is_of_client == is_of_client) {
+            Some(last) => last.datagrams.push(datagram.to_vec()),
+            None if is_full => {}
+            None => flights.push(Flight { is_of_client, datagrams: vec![datagram.to_vec()] }),
+        }
+    }
+}
+
+/// Only how it begins is of interest.
+const FLIGHTS_MAX: usize = 20;
+
+/// Datagrams on their way.
+#[derive(Default)]
+struct Delayed {
+    waiting: VecDeque<(Instant, Vec<u8>)>,
+    /// One that is overtaken, and by how many more.
+    held: Option<(usize, Vec<u8>)>,
+}
+
+impl Delayed {
+    fn push(&mut self, datagram: &[u8], state: &State) {
+        let delay = Duration::from_millis(state.delay_ms.load(Ordering::Relaxed));
+        self.waiting.push_back((clock::now() + delay, datagram.to_vec()));
+    }
+
+    fn hold_the_last(&mut self, overtaken_by: usize) {
+        if self.held.is_none() {
+            self.held = self.waiting.pop_back().map(|(_, datagram)| (overtaken_by, datagram));
+        }
+    }
+
+    fn pop_due(&mut self, mut send: impl FnMut(&[u8])) {
+        while self.waiting.front().is_some_and(|(due, _)| clock::now() >= *due) {
+            let Some((_, datagram)) = self.waiting.pop_front() else { return };
+            send(&datagram);
+            if let Some((left, held)) = self.held.take() {
+                match left - 1 {
+                    0 => send(&held),
+                    left => self.held = Some((left, held)),
+                }
+            }
+        }
+    }
 }
 
 fn to(server: u16) -> UdpSocket {

@@ -156,6 +156,15 @@ pub fn wait_for_growth(path: &Path, seconds: f64) {
     wait::until(format!("{seconds} s more in {}", path.display()), || (length() >= goal).then_some(()));
 }
 
+/// How long the sound in the WAV file is, as far as it has been written.
+pub fn recorded_seconds(path: &Path) -> Option<f64> {
+    let length = std::fs::metadata(path).ok()?.len().checked_sub(HEADER_BYTES)?;
+    Some(length as f64 / f64::from(byte_rate(path)?))
+}
+
+/// What our files begin with, nearly: what is more is less than a frame of time.
+const HEADER_BYTES: u64 = 44;
+
 /// What a second takes, out of the header's `fmt` chunk; `None` while there is none.
 fn byte_rate(path: &Path) -> Option<u32> {
     let bytes = std::fs::read(path).ok()?;

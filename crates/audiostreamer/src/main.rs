@@ -4,8 +4,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use audiostreamer::cli::console::Console;
+use audiostreamer::cli::console::{Console, Show};
 use audiostreamer::cli::stats::Statistics;
+use audiostreamer::cli::view::Controls;
 use audiostreamer::cli::{Cli, Command, Verbosity, WireArgs, manual};
 use audiostreamer::device::SinkSpec;
 use audiostreamer::error::Error;
@@ -15,6 +16,7 @@ use clap_complete::Generator;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -36,18 +38,23 @@ fn run(command: Command) -> Result<(), Error> {
             }
             // The server's loop stands between the network and the card.
             let _ = device::priority::raise_for_audio();
-            let statistics = args.stats.start(matches!(config.sink, SinkSpec::Stdout(_)))?;
-            with_console(&args.verbosity, &args.wire, statistics, async |console, ended| {
-                server::run(config, console.report(), ended).await.map(drop)
+            let sound_on_stdout = matches!(config.sink, SinkSpec::Stdout(_));
+            let (remote, commands) = server::Remote::new();
+            let show = args.verbosity.show(Controls::Server(remote), sound_on_stdout || args.stats.use_stdout())?;
+            let statistics = args.stats.start(sound_on_stdout)?;
+            with_console(&args.verbosity, &args.wire, (show, statistics), async |console, ended| {
+                server::run_with(config, commands, console.report(), ended).await.map(drop)
             })
         }
         Command::Client(args) => {
             let config = args.config()?;
             // Encrypted packets go out through the runtime.
             let _ = device::priority::raise_for_audio();
+            let (volume, volumes) = watch::channel(config.volume);
+            let show = args.verbosity.show(Controls::Client(volume), args.stats.use_stdout())?;
             let statistics = args.stats.start(false)?;
-            with_console(&args.verbosity, &args.wire, statistics, async |console, ended| {
-                client::run(config, console.report(), ended).await.map(drop)
+            with_console(&args.verbosity, &args.wire, (show, statistics), async |console, ended| {
+                client::run_with(config, volumes, console.report(), ended).await.map(drop)
             })
         }
         Command::Devices(args) => device::print_list(args.json).map_err(Error::Stdout),
@@ -72,7 +79,7 @@ fn run(command: Command) -> Result<(), Error> {
 fn with_console(
     verbosity: &Verbosity,
     wire: &WireArgs,
-    statistics: Statistics,
+    (show, statistics): (Show, Statistics),
     run: impl AsyncFnOnce(&Console, Ended) -> Result<(), Error>,
 ) -> Result<(), Error> {
     show_traces(verbosity.verbose);
@@ -82,7 +89,7 @@ fn with_console(
         if wire.is_plain() {
             eprintln!("audiostreamer: the sound on this link is not encrypted: everybody on the way can listen");
         }
-        let console = Console::start(!verbosity.quiet, statistics);
+        let console = Console::start(show, statistics);
         let result = run(&console, ended).await;
         Ok::<_, Error>((console, result))
     })?;

@@ -1,22 +1,38 @@
-//! Standard error: lines as things happen, and on a terminal a status line that stays below them.
+//! What is written while sound goes: the terminal view, or lines on standard error with a status
+//! line below them, and statistics for programs.
 
 use std::io::{IsTerminal, Write};
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use audiostreamer_core::Instant;
 
 use super::stats::Statistics;
+use super::view::{Controls, Next, View};
 use crate::clock;
 use crate::report::Report;
 
-/// Reports that wait to be written: about 10 s of statuses. When standard error is stuck, later
-/// ones are dropped; sound never waits for text.
+/// Reports that wait to be written: about 5 s of statuses. When the terminal is stuck, later ones
+/// are dropped; sound never waits for text.
 const WAITING_MAX: usize = 128;
 
 /// On a terminal the status is redrawn at every report, otherwise a line is printed so often.
 const STATUS_LINE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Keys are looked for so often.
+const KEYS_INTERVAL: Duration = Duration::from_millis(50);
+
+/// How the user is shown what happens.
+#[derive(Debug)]
+pub enum Show {
+    /// The terminal view, where keys change this.
+    View(Controls),
+    /// Lines and statuses.
+    Lines,
+    /// Lines alone.
+    Events,
+}
 
 /// Writes reports on a thread of its own.
 pub struct Console {
@@ -25,17 +41,10 @@ pub struct Console {
 }
 
 impl Console {
-    /// Starts the thread. `status` says whether statuses are shown.
-    pub fn start(status: bool, mut statistics: Statistics) -> Self {
+    /// Starts the thread.
+    pub fn start(show: Show, statistics: Statistics) -> Self {
         let (reports, inbox) = sync_channel(WAITING_MAX);
-        let writing = std::thread::spawn(move || {
-            let mut screen = Screen::new(status);
-            for report in &inbox {
-                screen.show(&report);
-                statistics.handle_report(clock::now(), &report);
-            }
-            screen.finish();
-        });
+        let writing = std::thread::spawn(move || write_all(&inbox, show, statistics));
         Self { reports, writing }
     }
 
@@ -55,14 +64,86 @@ impl Console {
     }
 }
 
-struct Screen {
+fn write_all(inbox: &Receiver<Report>, show: Show, mut statistics: Statistics) {
+    let mut screen = Screen::new(show);
+    loop {
+        let report = match &screen {
+            Screen::View(_) => inbox.recv_timeout(KEYS_INTERVAL),
+            Screen::Lines(_) => inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
+        };
+        let now = clock::now();
+        match report {
+            Ok(report) => {
+                statistics.handle_report(now, &report);
+                screen.handle_report(now, report);
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => break,
+        }
+        screen = screen.at(now);
+    }
+    screen.into_lines().clear();
+}
+
+enum Screen {
+    View(Box<View>),
+    Lines(Lines),
+}
+
+impl Screen {
+    fn new(show: Show) -> Self {
+        let status = !matches!(show, Show::Events);
+        let Show::View(controls) = show else { return Screen::Lines(Lines::new(status)) };
+        match View::start(clock::now(), controls) {
+            Ok(view) => Screen::View(Box::new(view)),
+            Err(error) => {
+                let mut lines = Lines::new(status);
+                lines.line(&format!("no terminal view: {}", crate::error::plain(&error)));
+                Screen::Lines(lines)
+            }
+        }
+    }
+
+    fn handle_report(&mut self, now: Instant, report: Report) {
+        match self {
+            Screen::View(view) => view.handle_report(now, report),
+            Screen::Lines(lines) => lines.show(&report),
+        }
+    }
+
+    fn at(mut self, now: Instant) -> Self {
+        match &mut self {
+            // A terminal that has gone away (ssh) leaves nobody to read the lines, either.
+            Screen::View(view) => match view.handle_time(now) {
+                Ok(Next::Stays) => self,
+                Ok(Next::Leaves) | Err(_) => Screen::Lines(self.into_lines()),
+            },
+            Screen::Lines(_) => self,
+        }
+    }
+
+    /// Gives the terminal back, with what happened meanwhile.
+    fn into_lines(self) -> Lines {
+        match self {
+            Screen::Lines(lines) => lines,
+            Screen::View(view) => {
+                let happened = view.leave();
+                let mut lines = Lines::new(true);
+                happened.iter().for_each(|text| lines.line(text));
+                lines
+            }
+        }
+    }
+}
+
+struct Lines {
     terminal: bool,
     status: bool,
     drawn: bool,
     next_line: Instant,
 }
 
-impl Screen {
+impl Lines {
     fn new(status: bool) -> Self {
         Self { terminal: std::io::stderr().is_terminal(), status, drawn: false, next_line: clock::now() }
     }
@@ -101,9 +182,5 @@ impl Screen {
         if std::mem::take(&mut self.drawn) {
             let _ = write!(std::io::stderr(), "\r\x1b[K");
         }
-    }
-
-    fn finish(&mut self) {
-        self.clear();
     }
 }

@@ -10,12 +10,15 @@ mod server;
 pub mod stats;
 pub mod trust;
 pub mod values;
+pub mod view;
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
 use crate::device::{PcmFormat, Wanted};
+use crate::error::Error;
 
 pub use client::{ClientArgs, ServerArg};
 pub use server::ServerArgs;
@@ -107,6 +110,30 @@ pub struct Verbosity {
     /// No status line
     #[arg(short, long)]
     pub quiet: bool,
+    /// Show levels, delays and losses on the whole terminal, with keys; so it is anyway where there is
+    /// one of 80x20 and nothing else is asked for
+    #[arg(long, conflicts_with_all = ["no_tui", "quiet", "verbose"])]
+    pub tui: bool,
+    /// Lines and one status line
+    #[arg(long)]
+    pub no_tui: bool,
+}
+
+impl Verbosity {
+    /// How it is shown what happens; `stdout_is_used` says that something else is written there.
+    pub fn show(&self, controls: view::Controls, stdout_is_used: bool) -> Result<console::Show, Error> {
+        let terminal_is_free = !(stdout_is_used && std::io::stdout().is_terminal());
+        let said_otherwise = self.no_tui || self.verbose > 0;
+        match self {
+            Self { tui: true, .. } if !std::io::stderr().is_terminal() => {
+                Err(Error::Usage("--tui: standard error is no terminal".into()))
+            }
+            Self { tui: true, .. } => Ok(console::Show::View(controls)),
+            Self { quiet: true, .. } => Ok(console::Show::Events),
+            _ if !said_otherwise && terminal_is_free && view::View::is_welcome() => Ok(console::Show::View(controls)),
+            _ => Ok(console::Show::Lines),
+        }
+    }
 }
 
 /// `audiostreamer devices`.

@@ -51,6 +51,11 @@ fn metrics_address(text: &str) -> Result<SocketAddr, String> {
 }
 
 impl StatsArgs {
+    /// Whether they go to stdout.
+    pub fn use_stdout(&self) -> bool {
+        self.stats == Some(StatsTo::Stdout)
+    }
+
     /// Opens what was asked for. `sound_on_stdout` says whether stdout is taken.
     pub fn start(&self, sound_on_stdout: bool) -> Result<Statistics, Error> {
         let json: Option<Box<dyn Write + Send>> = match &self.stats {

@@ -55,6 +55,11 @@ impl Commands {
         Self(None)
     }
 
+    /// The next one, if there is one already.
+    pub fn try_next(&mut self) -> Option<Command> {
+        self.0.as_mut()?.try_recv().ok()
+    }
+
     /// Waits for the next one: for ever, where nobody commands any more.
     pub(super) async fn next(&mut self) -> Command {
         if let Some(receiver) = &mut self.0

@@ -23,6 +23,12 @@ pub enum Error {
     /// Somebody else listens on that port, or the address is not ours.
     #[error("can't listen on {address} ({transport}): {}; choose another port with --listen ADDR:PORT", plain(why))]
     Listen { address: SocketAddr, transport: &'static str, why: io::Error },
+    /// What the configuration file says is not right, and where.
+    #[error("{path}:{line}:{column}: {what}")]
+    Config { path: String, line: usize, column: usize, what: String },
+    /// A configuration file that can't be read.
+    #[error("{path}: {why}; it was named by --config")]
+    ConfigFile { path: String, why: String },
     /// Nobody can ask for statistics there.
     #[error("can't listen on {address} for --metrics: {}; choose another port", plain(why))]
     Metrics { address: SocketAddr, why: io::Error },
@@ -68,7 +74,7 @@ impl Error {
     /// The process's exit code; see the table in the README.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Error::Usage(_) | Error::NoPayloadType(_) => 2,
+            Error::Usage(_) | Error::Config { .. } | Error::ConfigFile { .. } | Error::NoPayloadType(_) => 2,
             Error::Device(error) => error.exit_code(),
             Error::Listen { .. } | Error::Metrics { .. } | Error::Network { .. } => 4,
             Error::Auth(_) => 5,

@@ -11,7 +11,7 @@ use audiostreamer::cli::{Cli, Command, Verbosity, WireArgs, manual};
 use audiostreamer::device::SinkSpec;
 use audiostreamer::error::Error;
 use audiostreamer::{cli, client, demo, device, server};
-use clap::{CommandFactory, Parser};
+use clap::CommandFactory;
 use clap_complete::Generator;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
@@ -19,8 +19,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    match run(cli.command) {
+    match cli::config::parse(std::env::args_os()).and_then(|cli| run(cli.command)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("audiostreamer: {error}");
@@ -57,6 +56,7 @@ fn run(command: Command) -> Result<(), Error> {
                 client::run_with(config, volumes, console.report(), ended).await.map(drop)
             })
         }
+        Command::Config(command) => command.run(),
         Command::Devices(args) => device::print_list(args.json).map_err(Error::Stdout),
         Command::Invite(args) => args.run(),
         Command::Pair(args) => args.run(),

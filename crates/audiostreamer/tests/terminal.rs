@@ -47,7 +47,7 @@ impl Terminal {
     fn run(&self, before: &str, arguments: &str) {
         let program = env!("CARGO_BIN_EXE_audiostreamer");
         let home = self.home.path().display();
-        self.press(&[&format!("{before} XDG_STATE_HOME={home} {program} {arguments}"), "Enter"]);
+        self.press(&[&format!("{before} XDG_STATE_HOME={home} XDG_CONFIG_HOME={home} {program} {arguments}"), "Enter"]);
     }
 
     fn press(&self, keys: &[&str]) {

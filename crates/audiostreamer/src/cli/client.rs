@@ -6,6 +6,7 @@ use audiostreamer_core::codec::opus;
 use audiostreamer_core::{ChannelMap, Codec, Encoding, Format, PayloadTypes};
 use clap::{Args, ValueEnum};
 
+use super::config::ConfigArgs;
 use super::stats::StatsArgs;
 use super::{CardArgs, Verbosity, WireArgs, values};
 use crate::device::{PcmFormat, SourceSpec};
@@ -65,6 +66,8 @@ pub struct ClientArgs {
     pub card: CardArgs,
     #[command(flatten)]
     pub stats: StatsArgs,
+    #[command(flatten)]
+    pub config: ConfigArgs,
     #[command(flatten)]
     pub verbosity: Verbosity,
 }

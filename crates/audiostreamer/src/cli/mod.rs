@@ -3,6 +3,7 @@
 #![expect(missing_docs, reason = "a doc comment here is help text: what needs no help has none")]
 
 mod client;
+pub mod config;
 pub mod console;
 pub mod limits;
 pub mod manual;
@@ -44,9 +45,12 @@ Exit codes: 0 also on Ctrl-C, 1 internal, 2 usage, 3 sound device, 4 network,
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Listen on a port and play whatever clients send
-    Server(ServerArgs),
+    Server(Box<ServerArgs>),
     /// Capture a source and send it to a server
     Client(Box<ClientArgs>),
+    /// Show what is in effect of the configuration file and the environment
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
     /// List the sound devices
     Devices(DevicesArgs),
     /// Let somebody in: print an invite for `audiostreamer client`

@@ -3,6 +3,7 @@
 use audiostreamer_core::playout::{Latency, Profile};
 use clap::{Args, ValueEnum};
 
+use super::config::ConfigArgs;
 use super::stats::StatsArgs;
 use super::{CardArgs, Verbosity, WireArgs, limits, values};
 use crate::device::{SinkFormat, SinkSpec};
@@ -55,6 +56,8 @@ pub struct ServerArgs {
     pub card: CardArgs,
     #[command(flatten)]
     pub stats: StatsArgs,
+    #[command(flatten)]
+    pub config: ConfigArgs,
     #[command(flatten)]
     pub verbosity: Verbosity,
 }

@@ -92,7 +92,7 @@ impl Launch {
 
     /// Gives it a folder of its own for who it is and whom it knows: another machine's, so to speak.
     pub fn at_home(mut self, home: &Path) -> Self {
-        self.command.env("XDG_STATE_HOME", home);
+        self.command.env("XDG_STATE_HOME", home).env("XDG_CONFIG_HOME", home);
         self
     }
 

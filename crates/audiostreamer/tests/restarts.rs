@@ -10,11 +10,11 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
-use harness::align::best_lag;
 use harness::audio::Audio;
 use harness::jack::{self, Jack};
 use harness::program::{Program, installed, ours};
 use harness::pulse::{self, Pulse};
+use harness::resume::Recorded;
 use harness::server::Input;
 use harness::signal::{self, Random};
 use harness::{port, server, wait};
@@ -193,26 +193,12 @@ fn restart(mut sound: Sound, outages: &[Duration]) -> Outages {
 /// Finds the sound again after each mark: when the sound server had gone and come back, and the CPU
 /// that was used.
 fn read_off(noise: &Audio, recording: &Audio, marks: &[(f64, f64, f64)]) -> Vec<Outage> {
-    let (noise, recording) = (noise.channel(0), recording.channel(0));
-    let delay_at = |at: f64, about: isize| {
-        let heard = frames(at)..frames(at + 0.5);
-        let earliest = (heard.start as isize - about - REACH).max(0) as usize;
-        let sent = earliest..(earliest + 2 * REACH as usize + heard.len()).min(noise.len());
-        // The lag is of what was heard against what was sent before it.
-        let lag = best_lag(&noise[sent], &recording[heard.clone()], -2 * REACH..1);
-        heard.start as isize - earliest as isize + lag
-    };
-    let at_first = delay_at(marks[0].0 - 0.6, REACH);
+    let recorded = Recorded::new(noise, recording);
+    let at_first = recorded.delay_at(marks[0].0 - 0.6, 1.0);
     let outages = marks.iter().map(|&(crashed, returned, cpu_percent)| {
-        let first_sound =
-            (frames(returned)..recording.len()).step_by(WINDOW).find(|&frame| is_sound(&recording, frame));
-        let after = delay_at(returned + BACK + SOUND_BETWEEN - 0.6, at_first);
-        let outage = Outage {
-            away: returned - crashed,
-            until_sound: first_sound.map(|frame| seconds(frame) - returned).filter(|&time| time < BACK + SOUND_BETWEEN),
-            delay_change: seconds_of(after - at_first),
-            cpu_percent,
-        };
+        let until_sound = recorded.until_sound(returned).filter(|&time| time < BACK + SOUND_BETWEEN);
+        let after = recorded.delay_at(returned + BACK + SOUND_BETWEEN - 0.6, at_first);
+        let outage = Outage { away: returned - crashed, until_sound, delay_change: after - at_first, cpu_percent };
         println!(
             "away {:.2} s: sound {:.3} s after the return, delay {:+.1} ms, CPU at most {:.1} %",
             outage.away,
@@ -223,30 +209,6 @@ fn read_off(noise: &Audio, recording: &Audio, marks: &[(f64, f64, f64)]) -> Vec<
         outage
     });
     outages.collect()
-}
-
-/// How far around the expected delay it is looked for, in frames.
-const REACH: isize = RATE as isize;
-
-/// Frames that are looked at together: 5 ms.
-const WINDOW: usize = 240;
-
-fn is_sound(recording: &[f32], frame: usize) -> bool {
-    let window = &recording[frame..(frame + WINDOW).min(recording.len())];
-    let energy: f32 = window.iter().map(|sample| sample * sample).sum();
-    energy / window.len() as f32 > 1e-4 // -40 dB, where the noise has -14
-}
-
-fn frames(seconds: f64) -> usize {
-    (seconds * f64::from(RATE)) as usize
-}
-
-fn seconds(frames: usize) -> f64 {
-    frames as f64 / f64::from(RATE)
-}
-
-fn seconds_of(lag: isize) -> f64 {
-    lag as f64 / f64::from(RATE)
 }
 
 /// Noise, client, server, sound server, client, server, recording.

@@ -80,6 +80,17 @@ impl Launch {
         Self { command, feed: None, keep_stdout: false, unheard: false }
     }
 
+    /// Has another program start it: `around` is that one and its arguments. Say it first of all but
+    /// the arguments and the environment.
+    pub fn within(mut self, around: &[&str]) -> Self {
+        let mut command = Command::new(around[0]);
+        command.args(&around[1..]).arg(self.command.get_program()).args(self.command.get_args());
+        command.envs(self.command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        self.command = command;
+        self
+    }
+
     pub fn args<A: AsRef<OsStr>>(mut self, arguments: impl IntoIterator<Item = A>) -> Self {
         self.command.args(arguments);
         self

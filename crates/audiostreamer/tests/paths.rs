@@ -1,0 +1,200 @@
+//! Networks that let only some packets pass, lose a machine, or move it: real routing between network
+//! namespaces, where these may be had.
+
+mod harness;
+
+use std::path::PathBuf;
+use std::thread;
+use std::time::Duration;
+
+use harness::audio::Audio;
+use harness::machine::Machine;
+use harness::netns::{Fate, Networks, SERVER};
+use harness::program::Program;
+use harness::resume::Recorded;
+use harness::server::{Input, recorded_seconds, wait_for_growth};
+use harness::{signal, wait};
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+const RATE: u32 = 48_000;
+
+/// Noise from one machine to another, through a router.
+struct Journey {
+    networks: Networks,
+    studio: Machine,
+    server: Program,
+    recording: PathBuf,
+    _folder: TempDir,
+}
+
+impl Journey {
+    fn new() -> Option<Self> {
+        let networks = Networks::new()?;
+        let studio = Machine::new();
+        let folder = tempfile::tempdir().expect("there is room");
+        let recording = folder.path().join("out.wav");
+        let output = format!("--output={}", recording.display());
+        let launch = studio.ours(&["server", "--listen=0.0.0.0:5004", &output, "--latency=100ms"]);
+        let server = networks.on_server(launch).start();
+        server.wait_for_line("listening on");
+        Some(Self { networks, studio, server, recording, _folder: folder })
+    }
+
+    fn send(&self, noise: &Input) -> Program {
+        let path = format!("--input={}", noise.path.display());
+        self.networks.on_client(self.studio.ours(&["client", SERVER, &path, "--codec=l16"])).start()
+    }
+
+    /// How long the recording is.
+    fn seconds(&self) -> f64 {
+        wait::until("a recording", || recorded_seconds(&self.recording))
+    }
+
+    fn play_on(&self, seconds: f64) {
+        wait_for_growth(&self.recording, seconds);
+    }
+
+    /// Waits for the client's end; what was heard.
+    fn end(self, client: Program) -> Audio {
+        client.wait().assert_code(0);
+        self.server.wait_for_line("has ended");
+        self.play_on(0.5);
+        assert_eq!(self.server.lines_with(", over ").len(), 1, "it did not stay one stream");
+        self.stop()
+    }
+
+    fn stop(self) -> Audio {
+        let ended = self.server.interrupt();
+        ended.assert_no_panic();
+        Audio::read_wav(&self.recording)
+    }
+}
+
+#[test]
+fn where_udp_never_passes_sound_goes_over_tcp() {
+    for fate in [Fate::Blackhole, Fate::Prohibit] {
+        let Some(journey) = Journey::new() else { return };
+        journey.networks.block_udp(fate);
+        let noise = signal::noise(160, 2.0, RATE, 1, 16);
+        let input = Input::wav(&noise, 16);
+        let begin = journey.seconds();
+        let client = journey.send(&input);
+        client.wait_for_line("over tcp, encrypted");
+        let recording = journey.end(client);
+        let first_sound = recording.sound().start as f64 / f64::from(RATE) - begin;
+        println!("{fate:?}: first sound {:.0} ms after the client's start", first_sound * 1e3);
+        let heard = Recorded::new(&noise, &recording);
+        let end = recording.seconds() - 0.6;
+        assert!(heard.until_sound(begin).is_some() && heard.silence(begin + first_sound, end) < 0.3, "{fate:?}");
+    }
+}
+
+#[test]
+fn where_udp_passes_no_longer_sound_goes_over_tcp_and_back() {
+    let Some(journey) = Journey::new() else { return };
+    let noise = signal::noise(161, 16.0, RATE, 1, 16);
+    let input = Input::wav(&noise, 16);
+    let client = journey.send(&input);
+    client.wait_for_line("over udp");
+    journey.play_on(2.0);
+    let blocked = journey.seconds();
+    journey.networks.block_udp(Fate::Blackhole);
+    client.wait_for_line("over tcp");
+    journey.play_on(1.0);
+    let over_tcp = journey.seconds();
+    journey.networks.unblock_udp();
+    client.wait_for_lines("over udp", 2);
+    journey.play_on(1.0);
+    let over_udp = journey.seconds();
+    let heard = Recorded::new(&noise, &journey.end(client));
+    let (gap, gap_back) = (heard.silence(blocked, over_tcp), heard.silence(over_tcp, over_udp));
+    println!("UDP blocked: {gap:.3} s of silence, then sound over TCP; {gap_back:.3} s on the way back");
+    assert!(gap < 1.5 && gap_back < 0.1, "silent for {gap} s, on the way back {gap_back} s");
+    let before = heard.delay_at(blocked - 0.6, 1.0);
+    let change = heard.delay_at(over_udp - 0.6, before) - before;
+    assert!(change.abs() < SAME_DELAY, "{change} s later than before");
+}
+
+#[test]
+fn a_client_that_gets_another_address_is_heard_on() {
+    let Some(heard) = Absence::of(Of::Address, 0.0) else { return };
+    assert!(heard.silence < BACK && heard.delay_change.abs() < SAME_DELAY, "{heard:?}");
+}
+
+#[test]
+fn a_client_that_loses_its_network_is_heard_again_in_the_present() {
+    let Some(heard) = Absence::of(Of::Network, 4.0) else { return };
+    assert!(heard.delay_change.abs() < SAME_DELAY, "{heard:?}");
+}
+
+#[test]
+#[ignore = "measures for minutes: `make measure`"]
+fn a_network_that_is_away_for_half_a_minute_is_used_again_at_once() {
+    let Some(heard) = Absence::of(Of::Network, 30.0) else { return };
+    assert!(heard.until_sound <= BACK && heard.delay_change.abs() < SAME_DELAY, "{heard:?}");
+}
+
+#[test]
+#[ignore = "measures for minutes: `make measure`"]
+fn a_client_that_sleeps_for_a_minute_is_heard_again_at_once() {
+    // A file that nobody reads stands still: its delay says nothing.
+    let Some(heard) = Absence::of(Of::Client, 60.0) else { return };
+    assert!(heard.until_sound <= BACK, "{heard:?}");
+}
+
+/// Sound is back within so many seconds ...
+const BACK: f64 = 1.0;
+/// ... and its delay is the same, but for so much.
+const SAME_DELAY: f64 = 0.1;
+
+/// What is away.
+enum Of {
+    /// Another one takes its place.
+    Address,
+    Network,
+    Client,
+}
+
+/// What is heard after an absence; in seconds.
+#[derive(Debug)]
+struct Absence {
+    until_sound: f64,
+    /// In all.
+    silence: f64,
+    delay_change: f64,
+}
+
+impl Absence {
+    fn of(what: Of, seconds: f64) -> Option<Self> {
+        let journey = Journey::new()?;
+        let noise = signal::noise(163, seconds + 12.0, RATE, 1, 16);
+        let input = Input::wav(&noise, 16);
+        let client = journey.send(&input);
+        client.wait_for_line("over udp");
+        journey.play_on(2.0);
+        let gone = journey.seconds();
+        match what {
+            Of::Address => journey.networks.move_client(),
+            Of::Network => journey.networks.unplug_client(),
+            Of::Client => client.signal(Signal::STOP),
+        }
+        thread::sleep(Duration::from_secs_f64(seconds)); // nothing happens that could be waited for
+        match what {
+            Of::Address => {}
+            Of::Network => journey.networks.plug_client(),
+            Of::Client => client.signal(Signal::CONT),
+        }
+        let back = journey.seconds();
+        journey.play_on(4.0);
+        client.interrupt().assert_code(0);
+        let recorded = Recorded::new(&noise, &journey.stop());
+        let before = recorded.delay_at(gone - 0.6, 1.0);
+        let until_sound = recorded.until_sound(back).expect("sound comes back");
+        let delay_change = recorded.delay_at(back + 3.0, before) - before;
+        let silence = recorded.silence(gone, back + 3.0);
+        println!("away {seconds} s, silent {silence:.3} s: sound {until_sound:.3} s after the return");
+        println!("delay changed by {:+.1} ms", delay_change * 1e3);
+        Some(Self { until_sound, silence, delay_change })
+    }
+}

@@ -242,13 +242,17 @@ fn a_plain_client_at_an_encrypted_server_is_told_so() {
 }
 
 #[test]
-fn an_encrypted_client_at_a_plain_server_is_told_so() {
+fn an_encrypted_client_at_a_plain_or_raw_server_is_told_so() {
     let (studio, guest) = (Machine::new(), Machine::new());
-    let server = studio.server(&["--plain"]);
-    server.program.wait_for_line("not encrypted");
-    for protocol in ["udp", "tcp", "auto"] {
-        let client = guest.client(&server.address(), &["--protocol", protocol]);
-        assert_not_let_in(client, &["does not encrypt: it was started with --plain"]);
+    for option in ["--plain", "--raw=s16le,48000,2"] {
+        let server = studio.server(&[option]);
+        server.program.wait_for_line("not encrypted");
+        for protocol in ["udp", "tcp", "auto"] {
+            let client = guest.client(&server.address(), &["--protocol", protocol]);
+            assert_not_let_in(client, &["does not encrypt: it was started with --plain (or --raw)"]);
+        }
+        let silence = server.stop();
+        assert!(silence.samples.iter().all(|&sample| sample == 0.0), "{option}: it was heard");
     }
 }
 

@@ -31,6 +31,19 @@ pub fn is_tls(first_bytes: &[u8]) -> bool {
     first_bytes.starts_with(&[0x16, 3])
 }
 
+/// Whether a TCP connection begins with a whole beginning of one (RFC 8446 section 4): enough to tell it
+/// from bare samples, which may begin with any two bytes.
+pub fn is_client_hello(first_bytes: &[u8]) -> bool {
+    const CLIENT_HELLO: u8 = 1;
+    is_tls(first_bytes) && first_bytes.get(5) == Some(&CLIENT_HELLO) && first_bytes.get(9) == Some(&3)
+}
+
+/// Whether a datagram begins a QUIC connection of version 1 (RFC 9000 section 15): what else looks
+/// like QUIC may be samples.
+pub fn is_quic_1(datagram: &[u8]) -> bool {
+    datagram.get(1..5) == Some(&[0, 0, 0, 1])
+}
+
 /// What a plain server answers to that: a fatal alert, that it does not speak this version of TLS
 /// (RFC 8446 section 6).
 pub const NO_TLS: [u8; 7] = [0x15, 3, 3, 0, 2, 2, 70];
@@ -79,6 +92,13 @@ mod tests {
         rtcp::Outgoing { ssrc: 1, cname: &cname, ..rtcp::Outgoing::default() }.write(&mut hello);
         assert!(answer.len() <= hello.len(), "{} bytes for {}", answer.len(), hello.len());
         assert!(is_encrypted_only(&answer) && !is_encrypted_only(&hello));
+    }
+
+    #[test]
+    fn samples_are_not_taken_for_a_handshake() {
+        assert!(is_client_hello(&[0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3]));
+        assert!(!is_client_hello(&[0x16, 3, 0x16, 3, 0x17, 3, 0x18, 3, 0x18, 3, 0x19]));
+        assert!(is_quic_1(&[0xc3, 0, 0, 0, 1, 8]) && !is_quic_1(&[0xc3, 1, 0xc3, 1, 0xc4, 1]));
     }
 
     #[test]

@@ -318,7 +318,11 @@ async fn read(mut reader: OwnedReadHalf, framing: Framing, peer: Peer, events: S
     let tell = async |bytes: &[u8]| events.send(ConnectionEvent::Bytes { peer, bytes: bytes.to_vec() }).await.is_ok();
     while let Ok(length @ 1..) = reader.read(&mut buffer).await {
         let bytes = &buffer[..length];
-        if std::mem::take(&mut is_first) && framing == Framing::Rfc4571 && mismatch::is_tls(bytes) {
+        let begins_tls = match framing {
+            Framing::Rfc4571 => mismatch::is_tls(bytes),
+            Framing::None => mismatch::is_client_hello(bytes),
+        };
+        if std::mem::take(&mut is_first) && begins_tls {
             let _ = reader.as_ref().try_write(&mismatch::NO_TLS);
             break;
         }

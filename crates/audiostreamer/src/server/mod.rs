@@ -65,6 +65,9 @@ const TICK: Duration = Duration::from_millis(50);
 /// The list of who may play is looked at so often: whoever is revoked is shut out as soon.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// Why a client that encrypts can't be played by a server that takes bare samples.
+const RAW_ONLY: &str = "it encrypts, and --raw plays bare samples: start it with --raw, too, or this server without";
+
 /// The most frames that playouts are made for at once; larger blocks are filled in pieces.
 const FRAMES_MAX: usize = 1024;
 
@@ -224,6 +227,10 @@ impl<R: Fn(Report)> Server<R> {
         let link = || udp.link(address);
         match self.config.wire {
             WireFormat::Raw(format) => {
+                if let Some(answer) = mismatch::no_quic(&bytes).filter(|_| mismatch::is_quic_1(&bytes)) {
+                    send(link(), &answer);
+                    return self.say_rejected(peer.address(), Some(RAW_ONLY.into()));
+                }
                 if let Some(index) = self.raw_stream(peer, format) {
                     self.streams[index].handle_raw_datagram(clock::now(), &bytes);
                     self.play_outputs(index);
@@ -490,7 +497,7 @@ impl<R: Fn(Report)> Server<R> {
         self.ended.add(&stream);
         if stream.is_proved() {
             self.last_refused = None;
-            self.say(Event::ClientEnded { peer: stream.peer.address(), why });
+            self.say(Event::ClientEnded { peer: stream.address(), why });
         }
     }
 

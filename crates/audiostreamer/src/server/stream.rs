@@ -1,5 +1,6 @@
 //! One client's stream on the server: its receiver, its voice in the mixer, the way back to it.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use audiostreamer_core::mixer::{Change, Voice, VoiceHandle};
@@ -12,7 +13,7 @@ use super::control::StreamId;
 use super::peer::Peer;
 use super::stats::StreamStatus;
 use super::{FRAMES_MAX, Output};
-use crate::link::SharedLink;
+use crate::link::{SharedLink, canonical};
 use crate::volume::Volume;
 
 /// One source of one peer.
@@ -221,6 +222,13 @@ impl Stream {
         self.back = Some(back);
     }
 
+    /// From where it comes now: a QUIC connection may have moved since it was made.
+    pub fn address(&self) -> SocketAddr {
+        let link = self.back.as_ref().and_then(|link| link.lock().ok());
+        let moved = link.and_then(|link| link.quic().map(quinn::Connection::remote_address));
+        moved.map_or(self.peer.address(), canonical)
+    }
+
     pub fn last_heard(&self) -> Instant {
         match &self.inbound {
             Inbound::Rtp(receiver) => receiver.last_heard(),
@@ -251,7 +259,7 @@ impl Stream {
     pub fn status(&mut self) -> Option<StreamStatus> {
         Some(StreamStatus {
             id: self.id,
-            peer: self.peer.address(),
+            peer: self.address(),
             transport: self.peer.transport(),
             encrypted: self.peer.is_encrypted(),
             format: self.format?,

@@ -31,8 +31,11 @@ pub enum AuthError {
          Look at it again, or make a new one there: `audiostreamer pair`"
     )]
     NotThePaired { peer: String },
-    /// A server that was started with --plain.
-    #[error("{peer} does not encrypt: it was started with --plain. Start it without, or this client with --plain, too")]
+    /// A server that was started with --plain or --raw.
+    #[error(
+        "{peer} does not encrypt: it was started with --plain (or --raw). Start it without, or this client with the \
+        same option"
+    )]
     ServerIsPlain { peer: String },
     /// A client that was started with --plain at a server that was not.
     #[error("{peer} accepts encrypted sound only. Leave out --plain here, or start the server with --plain, too")]

@@ -26,14 +26,14 @@ pub enum Fate {
 pub const SERVER: &str = "10.78.2.1";
 
 impl Networks {
-    /// `None` where namespaces can't be had, which is said; where `CI` is set and we are root, that is
-    /// a failure.
+    /// `None` where we may not have namespaces, which is said; where `CI` is set and it is anything else
+    /// that is missing, that is a failure.
     pub fn new() -> Option<Self> {
         match Self::build() {
             Ok(networks) => Some(networks),
             Err(why) => {
-                let expected = std::env::var_os("CI").is_some() && rustix::process::geteuid().is_root();
-                assert!(!expected, "no network namespaces: {why}");
+                let may_not = why.contains("not permitted") || why.contains("Permission denied");
+                assert!(may_not || std::env::var_os("CI").is_none(), "no network namespaces: {why}");
                 eprintln!("skipped, as there are no network namespaces: {why}");
                 None
             }

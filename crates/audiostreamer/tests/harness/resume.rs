@@ -4,7 +4,7 @@ use super::align::best_lag;
 use super::audio::Audio;
 
 /// How far around the expected delay it is looked for, in seconds.
-const REACH: f64 = 1.0;
+const REACH: f64 = 5.0;
 
 /// Frames that are looked at together, 5 ms at 48 kHz.
 const WINDOW: usize = 240;

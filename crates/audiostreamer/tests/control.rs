@@ -171,6 +171,27 @@ async fn a_stream_is_muted_and_its_delay_changed_while_it_plays_on() {
     assert_eq!(played.clients, 1);
 }
 
+#[tokio::test]
+async fn who_was_muted_is_muted_when_it_comes_back() {
+    let (sent, played) = Pair::run(true, Transport::Udp, async |pair| {
+        let stream = pair.wait_for("sound", |stream, _| stream.peak > 0.05).await.id;
+        let volume = Volume { gain: -3.0, muted: true };
+        pair.remote.send(Command::Volume { stream, volume });
+        pair.wait_for("silence", |stream, _| stream.volume == volume).await;
+        // The same key with another stream, as after a restart.
+        let again = pair.until("another stream", |seen| {
+            seen.status.as_ref()?.streams.iter().find(|other| other.id != stream).cloned()
+        });
+        tokio::select! {
+            ended = client::run(pair.client(), drop, std::future::pending()) => panic!("{ended:?}"),
+            again = again => assert_eq!(again.volume, volume),
+        }
+    })
+    .await;
+    sent.unwrap();
+    assert_eq!(played.clients, 2);
+}
+
 async fn kick(transport: Transport) {
     let (sent, played) = Pair::run(true, transport, async |pair| {
         let stream = pair.wait_for("sound", |stream, _| stream.peak > 0.05).await.id;

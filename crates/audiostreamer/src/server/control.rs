@@ -21,7 +21,7 @@ pub enum Command {
     Latency(Latency),
     /// What the automatic delay of all streams is for, likewise.
     Profile(Profile),
-    /// How loud a stream is played.
+    /// How loud a stream is played. A client that is known by a key is as loud when it comes back.
     Volume { stream: StreamId, volume: Volume },
     /// Sends a client away. Where it is known by a key it is told so, and does not come back by
     /// itself; otherwise what it goes on sending is not played.

@@ -55,9 +55,9 @@ const SILENT_MAX: Duration = Duration::from_secs(10);
 /// Bare PCM says nothing at its end, so that its end is silence.
 const SILENT_MAX_RAW: Duration = Duration::from_secs(2);
 
-/// Streams that were sent away are remembered so long, the last so many: theirs must not play again
-/// by going on.
-const KICKED_MAX: usize = 64;
+/// Streams that were sent away, and clients that were made louder or quieter, are remembered: the last
+/// so many.
+const REMEMBERED_MAX: usize = 64;
 
 /// Reports, statistics and timeouts are looked after so often.
 const TICK: Duration = Duration::from_millis(50);
@@ -181,6 +181,8 @@ struct Server<R> {
     xruns: Xruns,
     streams: Vec<Stream>,
     next_stream: StreamId,
+    /// How loud clients were made, the last so many: who comes back is as loud as he was.
+    volumes: VecDeque<(Peer, Volume)>,
     /// Who was sent away and may go on sending, in the order in which that happened.
     kicked: VecDeque<(Peer, Option<u32>)>,
     packets_refused: u64,
@@ -208,6 +210,7 @@ impl<R: Fn(Report)> Server<R> {
             xruns,
             streams: Vec::new(),
             next_stream: StreamId::default(),
+            volumes: VecDeque::new(),
             kicked: VecDeque::new(),
             packets_refused: 0,
             connections_refused: 0,
@@ -280,7 +283,11 @@ impl<R: Fn(Report)> Server<R> {
             Command::Latency(latency) => self.config.latency = latency,
             Command::Profile(profile) => self.config.profile = profile,
             Command::Volume { stream, volume } => {
-                self.streams.iter_mut().filter(|known| known.id == stream).for_each(|known| known.volume = volume);
+                if let Some(known) = self.streams.iter_mut().find(|known| known.id == stream) {
+                    known.volume = volume;
+                    self.volumes.retain(|(peer, _)| !peer.is_same_client(&known.peer));
+                    remember(&mut self.volumes, (known.peer, volume));
+                }
             }
             Command::Kick { stream } => self.kick(connections, stream),
         }
@@ -295,10 +302,7 @@ impl<R: Fn(Report)> Server<R> {
         let stream = &mut self.streams[index];
         let peer = stream.peer;
         stream.say_goodbye(clock::now(), &mut self.packet);
-        if self.kicked.len() == KICKED_MAX {
-            self.kicked.pop_front();
-        }
-        self.kicked.push_back((peer, stream.source));
+        remember(&mut self.kicked, (peer, stream.source));
         connections.kick(&peer);
         self.finish_streams(&peer, "has been sent away");
         self.end_stream(index, "has been sent away"); // what it has sent is not waited for
@@ -390,7 +394,9 @@ impl<R: Fn(Report)> Server<R> {
     /// Adds a stream that has yet to prove itself; the oldest such one makes room.
     fn add_stream(&mut self, mut stream: Stream) -> usize {
         self.next_stream.0 += 1;
-        (stream.id, stream.volume) = (self.next_stream, Volume { gain: self.config.gain, muted: false });
+        let known = self.volumes.iter().find(|(peer, _)| peer.is_same_client(&stream.peer));
+        let volume = known.map_or(Volume { gain: self.config.gain, muted: false }, |(_, volume)| *volume);
+        (stream.id, stream.volume) = (self.next_stream, volume);
         let unproved = self.streams.iter().filter(|stream| !stream.is_proved());
         if unproved.count() >= UNPROVED_MAX
             && let Some(oldest) = self.streams.iter().position(|stream| !stream.is_proved())
@@ -546,6 +552,14 @@ impl<R: Fn(Report)> Server<R> {
     fn say(&self, event: Event) {
         (self.report)(Report::Event(event));
     }
+}
+
+/// Adds what is kept, and forgets the oldest where there is too much.
+fn remember<T>(kept: &mut VecDeque<T>, new: T) {
+    if kept.len() == REMEMBERED_MAX {
+        kept.pop_front();
+    }
+    kept.push_back(new);
 }
 
 fn send(link: Option<SharedLink>, packet: &[u8]) {

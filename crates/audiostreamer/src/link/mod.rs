@@ -8,6 +8,8 @@ mod conversation;
 mod credentials;
 pub(crate) mod mismatch;
 pub mod quic;
+#[cfg(test)]
+mod scenarios;
 mod secure;
 pub mod tcp;
 pub mod tls;

@@ -151,8 +151,8 @@ fn vertex(y: &[f32]) -> f64 {
 /// residual in every block, a gap in few.
 fn find_gaps(reference: &[f32], recording: &[f32], part: Range<usize>, windows: &[Window]) -> Vec<Gap> {
     let starts: Vec<usize> = part.clone().step_by(BLOCK).filter(|s| s + BLOCK <= part.end).collect();
-    let residual = |s: &usize| block_residual(reference, recording, *s, windows);
-    let residuals: Vec<f32> = starts.iter().map(residual).collect();
+    let mut follower = Follower { reference, recording, windows, lag: None };
+    let residuals: Vec<f32> = starts.iter().map(|start| follower.residual(*start)).collect();
     let mut sorted = residuals.clone();
     sorted.sort_by(f32::total_cmp);
     let usual = sorted.get(sorted.len() / 2).copied().unwrap_or(0.0);
@@ -185,23 +185,41 @@ fn silences(recording: &[f32], part: Range<usize>) -> Vec<Range<usize>> {
     found
 }
 
-/// The share of a block's energy that the reference does not explain at any delay that is near in time.
-fn block_residual(reference: &[f32], recording: &[f32], start: usize, windows: &[Window]) -> f32 {
-    let heard = &recording[start..start + BLOCK];
-    let near = windows.partition_point(|w| w.middle < start);
-    let around = &windows[near.saturating_sub(3)..(near + 3).min(windows.len())];
-    let mut best = 0.0f32;
-    for lag in around.iter().filter_map(|w| w.lag) {
-        for lag in (lag.round() as usize).saturating_sub(SEARCH)..=lag.round() as usize + SEARCH {
-            if let Some(from) = start.checked_sub(lag) {
-                best = best.max(correlation(heard, &reference[from..from + BLOCK]));
+/// What follows the delay from block to block.
+struct Follower<'a> {
+    reference: &'a [f32],
+    recording: &'a [f32],
+    windows: &'a [Window],
+    /// That of the last block in which the reference was found.
+    lag: Option<usize>,
+}
+
+impl Follower<'_> {
+    /// The share of a block's energy that the reference does not explain at any delay that is near in time: that of
+    /// the last block, those of the windows around it, or any between them. A delay on its way from one to another is
+    /// no damage.
+    fn residual(&mut self, start: usize) -> f32 {
+        let near = self.windows.partition_point(|w| w.middle < start);
+        let around = &self.windows[near.saturating_sub(3)..(near + 3).min(self.windows.len())];
+        let found = around.iter().filter_map(|w| w.lag).map(|lag| lag.round() as usize);
+        let lags: Vec<usize> = self.lag.into_iter().chain(found).collect();
+        let usual = lags.iter().flat_map(|lag| lag.saturating_sub(SEARCH)..=lag + SEARCH);
+        let between = lags.iter().min().zip(lags.iter().max()).map_or(0..0, |(least, most)| *least..*most);
+        let heard = &self.recording[start..start + BLOCK];
+        let mut best = (0.0f32, None);
+        for lag in usual.chain(between) {
+            let Some(from) = start.checked_sub(lag) else { continue };
+            let found = correlation(heard, &self.reference[from..from + BLOCK]);
+            if found > best.0 {
+                best = (found, Some(lag));
+            }
+            if found > 0.99 {
+                break; // the other candidates cannot find more
             }
         }
-        if best > 0.98 {
-            break; // the other candidates cannot find more
-        }
+        self.lag = best.1.filter(|_| best.0 > 0.9).or(self.lag);
+        1.0 - best.0 * best.0
     }
-    1.0 - best * best
 }
 
 fn correlation(a: &[f32], b: &[f32]) -> f32 {
@@ -296,6 +314,15 @@ mod tests {
         let findings = Findings::new(&reference, &heard, SECOND..SECOND * 5);
         assert_eq!(findings.steps(), 1);
         assert!(findings.gaps.len() <= 1, "{:?}", findings.gaps);
+    }
+
+    #[test]
+    fn a_delay_that_moves_by_milliseconds_within_a_second_is_no_damage() {
+        let reference = Reference::new(SECOND * 9).left;
+        let slower = |n: usize| ((n as f64 - 4.0 * FS) * 2e-3).clamp(0.0, 0.003 * FS);
+        let heard: Vec<f32> = (0..SECOND * 8).map(|n| at(&reference, n as f64 - 480.0 - slower(n))).collect();
+        let findings = Findings::new(&reference, &heard, SECOND..SECOND * 8);
+        assert!(findings.gaps.is_empty(), "{:?}", findings.gaps);
     }
 
     fn delayed(signal: &[f32], frames: usize) -> Vec<f32> {

@@ -208,7 +208,9 @@ impl Fit {
         self.correct(if self.locking > 0 { error } else { error.clamp(-usual, usual) }, span);
     }
 
-    /// The slope itself may change, as when a card warms up or is replaced by another: lock anew.
+    /// The slope itself may change, as when a card warms up or is replaced by another: lock anew. Or
+    /// the card has lost a little time; then the error is in the offset, and taken for slope it would
+    /// throw the line about.
     fn watch_bend(&mut self, error: f64, usual: f64) {
         self.bent = match error.abs() > usual {
             true if error.signum() as i32 == self.bent.signum() => self.bent + self.bent.signum(),
@@ -218,7 +220,7 @@ impl Fit {
         if self.bent.abs() >= BENT_WINDOWS {
             self.bent = 0;
             self.locking = WINDOWS_FIRST;
-            self.sure.skew = SKEW_USUAL.powi(2);
+            self.sure = Sure { offset: error.powi(2), both: 0.0, skew: SKEW_USUAL.powi(2) };
         }
     }
 
@@ -290,6 +292,18 @@ mod tests {
         let bend = |n: u32| (f64::from(n) - 24_000.0) * 0.005 * 300e-6;
         follow(&mut line, 24_000..25_000, 0.0, |n| bend(n) + exponential(n, 50e-6));
         let error = line.time_of(25_000.0 * 240.0).unwrap() - 125.0 - bend(25_000);
+        assert!(error.abs() < 10e-6, "{error}");
+    }
+
+    #[test]
+    fn a_card_that_loses_a_millisecond_is_followed_at_once_and_keeps_its_slope() {
+        let mut line = Line::new(48_000);
+        follow(&mut line, 0..4000, 50.0, |n| exponential(n, 20e-6));
+        for n in 4000..5000 {
+            follow(&mut line, n..n + 1, 50.0, |n| 1e-3 + exponential(n, 20e-6));
+            assert!((line.skew() - 50e-6).abs() < 100e-6, "{n}: {}", line.skew());
+        }
+        let error = line.time_of(5000.0 * 240.0).unwrap() - 25.0 * (1.0 + 50e-6) - 1e-3;
         assert!(error.abs() < 10e-6, "{error}");
     }
 

@@ -8,6 +8,7 @@ mod fidelity;
 mod hostile;
 mod network;
 mod opus;
+mod overruns;
 mod replay;
 mod smoothness;
 mod transports;

@@ -13,7 +13,7 @@ pub struct Budget {
     /// Capturing card, queue, codec look-ahead: what the last sample of a packet waits before it
     /// is sent.
     pub capture: Option<Duration>,
-    /// One way: half the round trip.
+    /// One way: half the shortest of the last round trips.
     pub network: Option<Duration>,
     /// What the first sample of a packet waits for the last.
     pub frame: Duration,
@@ -32,7 +32,7 @@ impl Budget {
         let playout::Stats { delay, frame, resampling, .. } = *played;
         Self {
             capture: received.capture_delay,
-            network: received.round_trip_time.map(|trip| trip / 2),
+            network: received.network_delay,
             frame,
             jitter_buffer: delay.saturating_sub(frame + resampling),
             resampling,

@@ -201,7 +201,8 @@ pub struct Levels {
     pub clipped_samples: u64,
     /// The lowest gain to which the [`Limiter`] had to go; 1.0 where nothing was too loud.
     pub limiter_gain: f32,
-    /// How long after it is asked for the card plays a block's first frame, as last told.
+    /// How long after it is asked for the card plays a block's first frame, at the most: playouts
+    /// count their delay from the moment at which the card asks for a frame at the earliest.
     pub output_delay: Duration,
 }
 
@@ -259,7 +260,7 @@ impl Mixer {
     /// Writes every sample of `out`, interleaved: the sum of all voices, limited to full scale.
     /// `output_delay` is how long from `now` the card plays the first frame.
     pub fn fill(&mut self, now: Instant, output_delay: Duration, out: &mut [f32]) {
-        self.level.output_delay = output_delay;
+        self.level.output_delay = self.level.output_delay.max(output_delay);
         self.adopt();
         let mut at = now;
         for piece in out.chunks_mut(self.frames_max * self.channels) {
@@ -312,6 +313,7 @@ impl Mixer {
         if !self.levels.is_full() {
             let _ = self.levels.push(self.level); // there is room
             (self.level.peak, self.level.limiter_gain) = (0.0, 1.0);
+            self.level.output_delay = Duration::ZERO;
         }
     }
 }

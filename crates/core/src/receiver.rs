@@ -48,6 +48,9 @@ pub struct Stats {
     pub jitter: Duration,
     /// From our report to the answer, less the time that the source held it; `None` until then.
     pub round_trip_time: Option<Duration>,
+    /// One way, as far as that can be told from here: half the shortest of the last round trips,
+    /// because delay is counted from the packet that came fastest.
+    pub network_delay: Option<Duration>,
     /// From the capture of a packet's last sample to its sending, codec included, as the source's
     /// reports tell; `None` until one does.
     pub capture_delay: Option<Duration>,
@@ -72,8 +75,13 @@ pub struct Receiver {
     last_sender_report: Option<(u32, Instant)>,
     next_report: Option<Instant>,
     bye_due: bool,
+    /// The last round trips.
+    trips: VecDeque<Duration>,
     stats: Stats,
 }
+
+/// So many round trips tell the network's delay.
+const TRIPS: usize = 8;
 
 impl Receiver {
     /// A receiver of the stream of `source`, that calls itself `ssrc` and `cname` in its reports.
@@ -86,6 +94,7 @@ impl Receiver {
             run: None,
             candidate: None,
             outputs: VecDeque::new(),
+            trips: VecDeque::new(),
             spare: Vec::new(),
             last_heard: now,
             last_sender_report: None,
@@ -143,7 +152,7 @@ impl Receiver {
             }
             Message::Echo { from, echo } if from == source && echo.ssrc == self.ssrc => {
                 let trip = clock(now).trip(echo.reference, echo.delay_since);
-                self.stats.round_trip_time = trip.or(self.stats.round_trip_time);
+                self.handle_trip(trip);
             }
             Message::Bye { ssrc } if ssrc == source => {
                 self.outputs.push_back(Output::End);
@@ -225,6 +234,16 @@ impl Receiver {
 
     fn end_run(&mut self) {
         self.stats.packets_lost += self.run.take().map_or(0, |run| run.lost());
+    }
+
+    fn handle_trip(&mut self, trip: Option<Duration>) {
+        let Some(trip) = trip else { return };
+        self.trips.push_back(trip);
+        if self.trips.len() > TRIPS {
+            self.trips.pop_front();
+        }
+        self.stats.round_trip_time = Some(trip);
+        self.stats.network_delay = self.trips.iter().min().map(|trip| *trip / 2);
     }
 
     fn report(&mut self, now: Instant) -> Option<Report> {

@@ -68,6 +68,12 @@ pub struct Stats {
     pub round_trip_time: Option<Duration>,
 }
 
+/// Ages of frames are alike within this: what threads take to wake up.
+const AGE_SCATTER: Duration = Duration::from_micros(200);
+
+/// A report waits no longer than this for a frame to follow.
+const REPORT_LATEST: Duration = Duration::from_millis(200);
+
 /// Turns frames into packets for one receiver and reads its reports.
 pub struct Sender {
     config: Config,
@@ -79,6 +85,8 @@ pub struct Sender {
     /// The last frame's timestamp and the moment that its first sample was captured.
     position: Option<(u32, Instant)>,
     next_report: Option<Instant>,
+    /// The least time from capture to here of the frames since the last report.
+    least_age: Duration,
     /// The receiver's clock: whose it is, what it said, and when that arrived.
     reference: Option<(u32, u32, Instant)>,
     report_due: bool,
@@ -97,6 +105,7 @@ impl Sender {
             spare: Vec::new(),
             position: None,
             next_report: None,
+            least_age: Duration::MAX,
             reference: None,
             report_due: false,
             bye_due: false,
@@ -119,7 +128,7 @@ impl Sender {
                 let Config { ssrc, .. } = self.config;
                 let rtp = Rtp { ssrc, payload_type, sequence: self.sequence, timestamp, payload: frame.payload };
                 rtp.write(self.position.is_none(), &mut packet);
-                self.report_due |= self.next_report.is_none_or(|due| due <= now);
+                self.report_due |= self.is_report_due(now, now - frame.captured);
             }
         }
         self.packet = Some(packet);
@@ -168,6 +177,14 @@ impl Sender {
         self.stats
     }
 
+    /// Whether a report is to follow a frame of that age: the receiver takes the frame for one that
+    /// came as fast as any, so it is one that has not waited here for others of its block.
+    fn is_report_due(&mut self, now: Instant, age: Duration) -> bool {
+        self.least_age = self.least_age.min(age);
+        let waited = age > self.least_age + AGE_SCATTER;
+        self.next_report.is_none_or(|due| if waited { due + REPORT_LATEST <= now } else { due <= now })
+    }
+
     fn write_report(&mut self, now: Instant, packet: &mut Vec<u8>) {
         let sender = self.position.map(|(timestamp, captured)| SenderInfo {
             ntp: self.wall(now),
@@ -184,6 +201,7 @@ impl Sender {
         });
         Outgoing { ssrc, cname, sender, echo, bye: self.bye_due, ..Outgoing::default() }.write(packet);
         self.next_report = Some(now + REPORT_INTERVAL);
+        self.least_age = Duration::MAX;
         self.report_due = false;
         self.bye_due = false;
     }

@@ -9,7 +9,7 @@ use audiostreamer_core::packet::{Packet, Rtp};
 use audiostreamer_core::playout::{self, Playout};
 use audiostreamer_core::raw::RawReceiver;
 use audiostreamer_core::receiver::{self, Output};
-use audiostreamer_core::{Format, Instant, Mixer, PayloadTypes, Receiver};
+use audiostreamer_core::{Budget, Format, Instant, Mixer, PayloadTypes, Receiver};
 
 use crate::card::{self, Block, Card, Clock};
 use crate::rng::Rng;
@@ -231,6 +231,11 @@ impl Running {
     /// What the playout of a client's newest source counts, as last reported.
     pub fn played(&self, from: usize) -> playout::Stats {
         self.newest(from).map_or(playout::Stats::default(), |source| source.stats)
+    }
+
+    /// Where the time of a client's newest source goes.
+    pub fn budget(&mut self, from: usize) -> Budget {
+        Budget::new(&self.received(from), &self.played(from), self.handle.levels().output_delay)
     }
 
     pub fn sources(&self) -> usize {

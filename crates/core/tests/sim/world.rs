@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use audiostreamer_core::packet::Packet;
-use audiostreamer_core::{Instant, framing, playout, receiver, sender};
+use audiostreamer_core::{Budget, Instant, framing, playout, receiver, sender};
 
 use crate::arrivals::{Arrival, Arrivals};
 use crate::card::{Block, Clock};
@@ -169,6 +169,11 @@ impl World {
 
     pub fn played(&self, id: Id) -> playout::Stats {
         self.server.played(id)
+    }
+
+    /// What is shown as the latency of a client, by stage.
+    pub fn budget(&mut self, id: Id) -> Budget {
+        self.server.budget(id)
     }
 
     /// What a client that runs knows of its stream.

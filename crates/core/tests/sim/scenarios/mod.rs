@@ -1,6 +1,7 @@
 //! What must be true, as sentences.
 
 mod adaptation;
+mod budget;
 mod cards;
 mod clients;
 mod clocks;

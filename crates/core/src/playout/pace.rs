@@ -40,6 +40,8 @@ pub(super) struct Pace {
     /// Of the last unit.
     unit: f64,
     late_run: Option<LateRun>,
+    /// Until then what is late tells how much longer the path has become.
+    longer_until: f64,
     /// When the timeline started.
     since: Option<f64>,
     speed: f64,
@@ -60,6 +62,9 @@ const USUAL_STEP: f64 = 20e-6;
 /// So many moments in a row, this far apart at the least, in seconds, and the path is longer.
 const LATE_MOMENTS: u32 = 5;
 const LATE_APART: f64 = 1e-3;
+
+/// By how much, in this time all of its packets tell, which beat with the card's periods: in seconds.
+const LONGER_SEEN: f64 = 0.25;
 
 /// The delay is brought to its target so fast that the difference shrinks to a third in this time,
 /// in seconds, unless that were heard; faster when it is too short.
@@ -102,6 +107,7 @@ impl Pace {
             block: 0.0,
             unit: 0.0,
             late_run: None,
+            longer_until: f64::NEG_INFINITY,
             since: None,
             speed: 1.0,
         }
@@ -164,6 +170,9 @@ impl Pace {
     /// A stall ends with a burst at one moment; where unit after unit comes late at its own time,
     /// the path is longer, and each would be a loss until the target has seen enough of them.
     fn watch_late_run(&mut self, time: f64, late: f64) {
+        if time < self.longer_until {
+            return self.wait_longer(late);
+        }
         let run = self.late_run.get_or_insert(LateRun { latest: f64::NEG_INFINITY, moments: 0, least: late });
         run.moments += u32::from(time - run.latest > LATE_APART);
         run.latest = time;
@@ -171,6 +180,7 @@ impl Pace {
         let (moments, least) = (run.moments, run.least);
         if moments >= LATE_MOMENTS {
             self.late_run = None;
+            self.longer_until = time + LONGER_SEEN;
             // Where packets fall between the card's periods makes a block of a difference.
             self.wait_longer(least + self.block);
         }

@@ -31,12 +31,14 @@ fn a_wired_link_is_settled_within_two_seconds_at_three_milliseconds_and_nothing_
 #[test]
 fn a_longer_route_is_followed_at_once_and_a_shorter_one_soon() {
     let mut world = auto();
-    let client = world.add(Client::l24(), paths::wired_lan().delay(20.0));
+    // Without the spikes of a wired LAN, each of which may be an event of its own.
+    let route = |millis: f64| Netem::ideal().exponential(0.05).delay(millis);
+    let client = world.add(Client::l24(), route(20.0));
     world.run(seconds(20.0));
     let near = world.heard(client).delay_from(15.0, 0.5);
-    world.reroute(client, paths::wired_lan().delay(60.0));
+    world.reroute(client, route(60.0));
     world.run(seconds(20.0));
-    world.reroute(client, paths::wired_lan().delay(20.0));
+    world.reroute(client, route(20.0));
     world.run(seconds(30.0));
     let heard = world.heard(client);
     let up = heard.returns(20.0, 1.0, near + 40.0, 3.0);

@@ -22,7 +22,7 @@ fn the_stages_add_up_to_the_truth_whatever_the_cards() {
             for capture in [card, card.period(480), card.crumbs(24)] {
                 let what = format!("{} frames from {capture:?} to {playback:?}", sender.frames);
                 let mut world = World::new(Server::new().auto(Profile::Talk).card(playback));
-                let client = world.add(sender.clone().card(capture), paths::wired_lan());
+                let client = world.add(sender.card(capture), paths::wired_lan());
                 let error = error(world, client);
                 assert!(error.abs() < 1.0, "{error:.2} ms too long with {what}");
             }

@@ -90,6 +90,9 @@ const USUAL: f64 = 5e-6;
 /// So many windows in a row on one side, and the slope has changed: nothing is sure about it.
 const BENT_WINDOWS: i32 = 3;
 
+/// So many times what is usual is more than the scatter explains: the offset may have changed, too.
+const STEP: f64 = 3.0;
+
 /// No crystal is worse.
 const SKEW_MAX: f64 = 5e-3;
 
@@ -209,8 +212,8 @@ impl Fit {
     }
 
     /// The slope itself may change, as when a card warms up or is replaced by another: lock anew. Or
-    /// the card has lost a little time; then the error is in the offset, and taken for slope it would
-    /// throw the line about.
+    /// the card has lost a little time: far off as that is, it would throw the line about if it were
+    /// taken for slope.
     fn watch_bend(&mut self, error: f64, usual: f64) {
         self.bent = match error.abs() > usual {
             true if error.signum() as i32 == self.bent.signum() => self.bent + self.bent.signum(),
@@ -220,7 +223,10 @@ impl Fit {
         if self.bent.abs() >= BENT_WINDOWS {
             self.bent = 0;
             self.locking = WINDOWS_FIRST;
-            self.sure = Sure { offset: error.powi(2), both: 0.0, skew: SKEW_USUAL.powi(2) };
+            self.sure.skew = SKEW_USUAL.powi(2);
+            if error.abs() > STEP * usual {
+                (self.sure.offset, self.sure.both) = (error.powi(2), 0.0);
+            }
         }
     }
 

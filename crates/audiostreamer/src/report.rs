@@ -53,6 +53,8 @@ pub enum Event {
     ServerSilent { peer: String, silent: Duration },
     /// A new stream has proved to be one, and plays.
     ClientStarted { peer: SocketAddr, transport: Transport, encrypted: bool, format: Format },
+    /// Nothing more can be recorded; the sound goes on.
+    RecordingEnded { why: String },
     /// Somebody has come with an invite, and is on the list from now on.
     ClientInvited { peer: SocketAddr, name: String, key: Fingerprint },
     /// Somebody is not let in, or no longer.
@@ -93,6 +95,7 @@ impl fmt::Display for Event {
             Event::ClientStarted { peer, transport, encrypted, format } => {
                 write!(f, "client {peer}: {format}, over {transport}{}", secrecy(*encrypted))
             }
+            Event::RecordingEnded { why } => write!(f, "the recording has ended: {why}"),
             Event::ClientInvited { peer, name, key } => {
                 write!(f, "client {peer} came with the invite {name}; its key {key} is on the list from now on")
             }

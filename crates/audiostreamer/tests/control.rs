@@ -81,6 +81,7 @@ impl Pair {
             udp: true,
             tcp: true,
             sink: SinkSpec::Null,
+            record: None,
             wanted: Wanted::default(),
             latency: Latency::Auto,
             profile: Profile::Live,
@@ -106,6 +107,7 @@ impl Pair {
                 Credentials { identity, server, token: None, code: Default::default() }
             }),
             source: SourceSpec::Tone(440.0),
+            record: None,
             wanted: Wanted::default(),
             map: ChannelMap::Same,
             volume: Volume::default(),

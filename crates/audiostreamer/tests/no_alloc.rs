@@ -10,7 +10,7 @@ use std::time::Duration;
 use allocator::real_time;
 use audiostreamer::capture::tap;
 use audiostreamer::clock;
-use audiostreamer::device::Shape;
+use audiostreamer::device::{Recording, Shape};
 
 #[test]
 fn a_capture_callback_only_copies() {
@@ -31,4 +31,13 @@ fn a_capture_callback_only_copies() {
     }
     let large = vec![0.0; 2 * 48_000];
     real_time(|| tap.handle(clock::now(), Duration::ZERO, &large));
+}
+
+#[test]
+fn a_recorder_only_copies_however_slow_the_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let recording = Recording::start(&folder.path().join("out.wav"), drop).unwrap();
+    let mut recorder = recording.recorders().recorder(&Shape { rate: 8_000, channels: 2, period: 128 });
+    let block = [0.5; 2 * 128];
+    (0..5_000).for_each(|_| real_time(|| recorder.record(&block)));
 }

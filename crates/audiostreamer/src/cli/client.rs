@@ -1,5 +1,6 @@
 //! `audiostreamer client`: its options, and what they mean.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use audiostreamer_core::codec::opus;
@@ -37,6 +38,9 @@ pub struct ClientArgs {
     /// Of stdin, where it is not WAV: ENCODING,RATE,CHANNELS, like s16le,44100,2
     #[arg(long, value_name = "FORMAT")]
     pub input_format: Option<PcmFormat>,
+    /// Keep a copy of what is captured in this WAV file, which is valid at every moment
+    #[arg(long, value_name = "FILE")]
+    pub record: Option<PathBuf>,
     /// How loud it is sent, in dB: -6 is half, 6 is twice. What would be too loud is brought down rather
     /// than clipped
     #[arg(long, value_name = "DB", default_value_t = 0.0, allow_hyphen_values = true, value_parser = values::gain)]
@@ -127,6 +131,7 @@ impl ClientArgs {
             protocol,
             credentials: self.credentials()?,
             source: SourceSpec::parse(self.input.as_deref(), self.input_format).map_err(Error::Usage)?,
+            record: self.record.clone(),
             wanted: self.card.wanted(),
             map: self.map.clone().unwrap_or_default(),
             volume: Volume { gain: self.gain, muted: false },

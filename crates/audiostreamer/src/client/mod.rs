@@ -9,6 +9,7 @@ mod send;
 mod shaping;
 mod status;
 
+use std::path::PathBuf;
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ use tokio::sync::watch;
 
 use crate::capture;
 use crate::clock;
-use crate::device::{self, Notice, Shape, SourceSpec, Wanted, Xruns};
+use crate::device::{self, Notice, Recording, Shape, SourceSpec, Wanted, Xruns};
 use crate::error::Error;
 use crate::link::quic::DATAGRAM_BYTES_MIN;
 use crate::link::tcp::Framing;
@@ -47,6 +48,8 @@ pub struct Config {
     pub credentials: Option<Credentials>,
     /// What is sent.
     pub source: SourceSpec,
+    /// A WAV file for a copy of what is captured.
+    pub record: Option<PathBuf>,
     /// What the source is asked for.
     pub wanted: Wanted,
     /// Which of its channels are sent.
@@ -131,6 +134,7 @@ pub async fn run_with(
     let (events, inbox) = mpsc::channel();
     let (to_us, mut from_send) = tokio::sync::mpsc::unbounded_channel();
     let xruns = Xruns::default();
+    let recording = device::record(config.record.as_deref(), &report)?;
     let sending = {
         let (config, report, xruns) = (config.clone(), report.clone(), xruns.clone());
         let thread = std::thread::Builder::new().name("send".into());
@@ -146,7 +150,7 @@ pub async fn run_with(
         let tell = tell.clone();
         keep_link(&config, move |event: LinkEvent| tell(SendEvent::Link(event)))
     };
-    let start = || start_source(&config, &xruns, sending.thread().clone(), tell.clone());
+    let start = || start_source(&config, recording.as_ref(), &xruns, sending.thread().clone(), tell.clone());
     let streaming = async {
         // A card or a pipe can't wait: its sound is now. A file begins when somebody hears it.
         let mut source = if config.source.is_live() { Some(start()?) } else { None };
@@ -185,18 +189,23 @@ pub async fn run_with(
 
 fn start_source(
     config: &Config,
+    recording: Option<&Recording>,
     xruns: &Xruns,
     wake: std::thread::Thread,
     tell: impl Fn(SendEvent) + Send + Clone + 'static,
 ) -> Result<device::Running, Error> {
     let make = {
         let (tell, media, payload_max) = (tell.clone(), config.media.clone(), config.payload_bytes_max());
-        let map = config.map.clone();
+        let (map, recorders) = (config.map.clone(), recording.map(Recording::recorders));
         move |shape: &Shape| -> device::Capture {
             let frames = media::frames_worth_sending(&media, &mapped(&map, shape), payload_max);
             let (mut tap, captured) = capture::tap(*shape, wake.clone(), frames);
             tell(SendEvent::Captured(captured));
-            Box::new(move |samples, age| tap.handle(clock::now(), age, samples))
+            let mut recorder = recorders.as_ref().map(|recorders| recorders.recorder(shape));
+            Box::new(move |samples, age| {
+                tap.handle(clock::now(), age, samples);
+                recorder.iter_mut().for_each(|recorder| recorder.record(samples));
+            })
         }
     };
     let notify = move |notice: Notice| tell(SendEvent::Source(notice));

@@ -49,7 +49,7 @@ fn write(mut file: SoundFile, feed: &Feed<impl Fn(Notice)>) -> io::Result<End> {
 }
 
 /// A file that grows, and is complete after every call.
-struct SoundFile {
+pub(super) struct SoundFile {
     file: File,
     container: Container,
     format: PcmFormat,
@@ -58,7 +58,7 @@ struct SoundFile {
 }
 
 impl SoundFile {
-    fn create(path: &Path, container: Container, format: PcmFormat) -> Result<Self, FileError> {
+    pub fn create(path: &Path, container: Container, format: PcmFormat) -> Result<Self, FileError> {
         if fs::metadata(path).is_ok_and(|there| !there.is_file() && !there.is_dir()) {
             return Err(FileError::NotAnOutputFile { path: path.into() });
         }
@@ -70,7 +70,7 @@ impl SoundFile {
     }
 
     /// Adds whole frames. Until the last line has been executed, the file is as before.
-    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+    pub fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
         let data = self.data + bytes.len() as u64;
         let header = match self.container {
             Container::Wav => wav_header::of_file(&self.format, data),

@@ -36,6 +36,7 @@ mod pulse_card;
 mod pulse_list;
 mod pulse_timing;
 mod pulse_wire;
+pub mod recording;
 pub mod running;
 pub mod sink;
 pub mod sink_format;
@@ -51,19 +52,36 @@ mod written_sink;
 
 use std::fmt;
 use std::io::Write;
+use std::path::Path;
 use std::time::Duration;
 
 use card_error::CardError;
 use file_error::FileError;
 use pcm_format::{CHANNELS, RATES};
 
+use crate::report::{Event, Report};
+
 pub use pcm_format::PcmFormat;
+pub use recording::Recording;
 pub use running::Running;
 pub use sink::{SinkSpec, start_sink};
 pub use sink_format::SinkFormat;
 pub use source::{SourceSpec, start_source};
 pub use spec::DeviceSpec;
 pub use vitals::Xruns;
+
+/// Starts a recording where one is wanted; that it can't go on is reported.
+pub(crate) fn record(
+    path: Option<&Path>,
+    report: &(impl Fn(Report) + Send + Clone + 'static),
+) -> Result<Option<Recording>, Error> {
+    let start = |path| {
+        let report = report.clone();
+        let failed = move |error: FileError| report(Report::Event(Event::RecordingEnded { why: error.to_string() }));
+        Recording::start(path, failed)
+    };
+    Ok(path.map(start).transpose()?)
+}
 
 /// What one open stream of samples looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,6 +1,7 @@
 //! What a server is told to do.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use audiostreamer_core::playout::{Latency, Profile};
 use audiostreamer_core::{Format, PayloadTypes};
@@ -20,6 +21,8 @@ pub struct Config {
     pub tcp: bool,
     /// Where it is played.
     pub sink: SinkSpec,
+    /// A WAV file for a copy of what is played.
+    pub record: Option<PathBuf>,
     /// What the sink is asked for.
     pub wanted: Wanted,
     /// The playout delay of each stream: from a packet's arrival to its being asked for.

@@ -28,7 +28,7 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::clock;
-use crate::device::{self, Notice, Shape, Xruns};
+use crate::device::{self, Notice, Recording, Shape, Xruns};
 use crate::error::Error;
 use crate::link::tcp::Framing;
 use crate::link::{SharedLink, canonical, mismatch};
@@ -90,7 +90,9 @@ pub async fn run_with(
     let (udp, mut connections, address) = listen(&config)?;
     let (sink_events, mut from_sink) = unbounded_channel();
     let xruns = Xruns::default();
-    let sink = start_sink(&config, xruns.clone(), sink_events)?;
+    // Dropped after the sink, and so with all that was played.
+    let recording = device::record(config.record.as_deref(), &report)?;
+    let sink = start_sink(&config, recording.as_ref(), xruns.clone(), sink_events)?;
     let mut server = Server::new(config, report, xruns);
     server.say(Event::Listening { address, transports: server.transports() });
 
@@ -145,13 +147,23 @@ enum SinkEvent {
     Notice(Notice),
 }
 
-fn start_sink(config: &Config, xruns: Xruns, events: UnboundedSender<SinkEvent>) -> Result<device::Running, Error> {
+fn start_sink(
+    config: &Config,
+    recording: Option<&Recording>,
+    xruns: Xruns,
+    events: UnboundedSender<SinkEvent>,
+) -> Result<device::Running, Error> {
+    let recorders = recording.map(Recording::recorders);
     let clients_max = config.clients_max;
     let opened = events.clone();
     let make = move |shape: &Shape| -> device::Render {
         let (handle, mut mixer) = Mixer::new(shape.rate, shape.channels, FRAMES_MAX, 2 * clients_max);
         let _ = opened.send(SinkEvent::Opened(handle, *shape)); // a server that is gone plays nothing
-        Box::new(move |out, delay| mixer.fill(clock::now(), delay, out))
+        let mut recorder = recorders.as_ref().map(|recorders| recorders.recorder(shape));
+        Box::new(move |out, delay| {
+            mixer.fill(clock::now(), delay, out);
+            recorder.iter_mut().for_each(|recorder| recorder.record(out));
+        })
     };
     let notify = move |notice| drop(events.send(SinkEvent::Notice(notice)));
     Ok(device::start_sink(&config.sink, config.wanted, xruns, make, notify)?)

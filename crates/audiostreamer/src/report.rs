@@ -53,6 +53,8 @@ pub enum Event {
     ServerSilent { peer: String, silent: Duration },
     /// A new stream has proved to be one, and plays.
     ClientStarted { peer: SocketAddr, transport: Transport, encrypted: bool, format: Format },
+    /// The disk was too slow: so much is missing in the recording, and only there.
+    RecordingMissing { sound: Duration },
     /// Nothing more can be recorded; the sound goes on.
     RecordingEnded { why: String },
     /// Somebody has come with an invite, and is on the list from now on.
@@ -94,6 +96,9 @@ impl fmt::Display for Event {
             }
             Event::ClientStarted { peer, transport, encrypted, format } => {
                 write!(f, "client {peer}: {format}, over {transport}{}", secrecy(*encrypted))
+            }
+            Event::RecordingMissing { sound } => {
+                write!(f, "{} ms are missing in the recording: its disk is too slow", sound.as_millis())
             }
             Event::RecordingEnded { why } => write!(f, "the recording has ended: {why}"),
             Event::ClientInvited { peer, name, key } => {

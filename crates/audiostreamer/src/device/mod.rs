@@ -63,6 +63,7 @@ use crate::report::{Event, Report};
 
 pub use pcm_format::PcmFormat;
 pub use recording::Recording;
+use recording::Trouble;
 pub use running::Running;
 pub use sink::{SinkSpec, start_sink};
 pub use sink_format::SinkFormat;
@@ -70,15 +71,19 @@ pub use source::{SourceSpec, start_source};
 pub use spec::DeviceSpec;
 pub use vitals::Xruns;
 
-/// Starts a recording where one is wanted; that it can't go on is reported.
+/// Starts a recording where one is wanted; what goes wrong with it later is reported.
 pub(crate) fn record(
     path: Option<&Path>,
     report: &(impl Fn(Report) + Send + Clone + 'static),
 ) -> Result<Option<Recording>, Error> {
     let start = |path| {
         let report = report.clone();
-        let failed = move |error: FileError| report(Report::Event(Event::RecordingEnded { why: error.to_string() }));
-        Recording::start(path, failed)
+        Recording::start(path, move |trouble| {
+            report(Report::Event(match trouble {
+                Trouble::Missing(sound) => Event::RecordingMissing { sound },
+                Trouble::Ended(error) => Event::RecordingEnded { why: error.to_string() },
+            }));
+        })
     };
     Ok(path.map(start).transpose()?)
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use super::sink_format::{Container, SinkFormat};
 use super::{Shape, decode};
 
 /// How much sound may wait for a disk that is slow, for example to wake up. What comes after that
-/// is missing in the file, and only there.
+/// is missing in the file, and only there, and is told.
 const PATIENCE: Duration = Duration::from_secs(4);
 
 /// So often it is written: as much is lost when the program is killed.
@@ -25,23 +25,42 @@ const WRITE_INTERVAL: Duration = Duration::from_millis(100);
 /// A recording; dropping it writes what is left. The file is a valid WAV at every moment.
 #[derive(Debug)]
 pub struct Recording {
-    takes: std::sync::mpsc::Sender<(Shape, Consumer<f32>)>,
+    takes: std::sync::mpsc::Sender<Take>,
     stop: Arc<AtomicBool>,
     writing: Option<JoinHandle<()>>,
 }
 
 /// Gives each card that is opened its [`Recorder`].
 #[derive(Clone, Debug)]
-pub struct Recorders(std::sync::mpsc::Sender<(Shape, Consumer<f32>)>);
+pub struct Recorders(std::sync::mpsc::Sender<Take>);
 
 /// The end of a recording that is in a device's callback.
 pub struct Recorder {
     samples: Producer<f32>,
+    lost: Arc<AtomicU64>,
+}
+
+/// What the callback of one card brings.
+#[derive(Debug)]
+struct Take {
+    shape: Shape,
+    samples: Consumer<f32>,
+    /// Samples for which there was no room, since the last look.
+    lost: Arc<AtomicU64>,
+}
+
+/// What went wrong with a recording.
+#[derive(Debug)]
+pub enum Trouble {
+    /// So much sound is missing: the file could not be written fast enough.
+    Missing(Duration),
+    /// Nothing more is written.
+    Ended(FileError),
 }
 
 impl Recording {
-    /// Creates or replaces the file at `path`, and tells `failed` when nothing more can be written.
-    pub fn start(path: &Path, failed: impl Fn(FileError) + Send + 'static) -> Result<Self, FileError> {
+    /// Creates or replaces the file at `path`, and tells of `trouble` with it later.
+    pub fn start(path: &Path, trouble: impl Fn(Trouble) + Send + 'static) -> Result<Self, FileError> {
         // What can't be created is said now, though the shape is not known yet.
         drop(SoundFile::create(path, Container::Wav, format(&Shape { rate: 48_000, channels: 2, period: 1 }))?);
         let (takes, inbox) = std::sync::mpsc::channel();
@@ -52,9 +71,11 @@ impl Recording {
             let mut take = None;
             loop {
                 let last = stopped.load(Ordering::Acquire); // asked before the ring is emptied
-                let written = writer.write(&inbox, &mut take);
-                if let Err(cause) = written {
-                    return failed(cause);
+                if let Err(cause) = writer.write(&inbox, &mut take) {
+                    return trouble(Trouble::Ended(cause));
+                }
+                if let Some(missing) = take.as_ref().and_then(Take::missing) {
+                    trouble(Trouble::Missing(missing));
                 }
                 if last {
                     return;
@@ -86,9 +107,11 @@ impl Recorders {
     /// One for a card of that shape. A shape that differs from the last one begins another file.
     pub fn recorder(&self, shape: &Shape) -> Recorder {
         let frames = audiostreamer_core::frames_in(PATIENCE, shape.rate) as usize;
-        let (samples, take) = RingBuffer::new(frames * usize::from(shape.channels));
-        let _ = self.0.send((*shape, take)); // a recording that has failed has told so
-        Recorder { samples }
+        let (samples, there) = RingBuffer::new(frames * usize::from(shape.channels));
+        let lost = Arc::new(AtomicU64::new(0));
+        let take = Take { shape: *shape, samples: there, lost: lost.clone() };
+        let _ = self.0.send(take); // a recording that has failed has told so
+        Recorder { samples, lost }
     }
 }
 
@@ -97,7 +120,17 @@ impl Recorder {
     pub fn record(&mut self, block: &[f32]) {
         if let Ok(chunk) = self.samples.write_chunk_uninit(block.len()) {
             chunk.fill_from_iter(block.iter().copied());
+        } else {
+            self.lost.fetch_add(block.len() as u64, Ordering::Relaxed);
         }
+    }
+}
+
+impl Take {
+    /// What has been lost since the last call.
+    fn missing(&self) -> Option<Duration> {
+        let frames = self.lost.swap(0, Ordering::Relaxed) / u64::from(self.shape.channels);
+        (frames > 0).then(|| audiostreamer_core::duration_of(frames, self.shape.rate))
     }
 }
 
@@ -111,17 +144,13 @@ struct Writer {
 
 impl Writer {
     /// Writes what has come of the present take, and of those that have begun meanwhile.
-    fn write(
-        &mut self,
-        inbox: &std::sync::mpsc::Receiver<(Shape, Consumer<f32>)>,
-        take: &mut Option<Consumer<f32>>,
-    ) -> Result<(), FileError> {
+    fn write(&mut self, inbox: &std::sync::mpsc::Receiver<Take>, take: &mut Option<Take>) -> Result<(), FileError> {
         loop {
-            if let Some(samples) = take {
-                self.append(samples)?;
+            if let Some(take) = take {
+                self.append(&mut take.samples)?;
             }
-            let Ok((shape, next)) = inbox.try_recv() else { return Ok(()) };
-            self.begin(shape)?;
+            let Ok(next) = inbox.try_recv() else { return Ok(()) };
+            self.begin(next.shape)?;
             *take = Some(next);
         }
     }
@@ -178,7 +207,7 @@ mod tests {
     fn a_card_that_comes_back_goes_on_and_another_one_begins_a_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("take.wav");
-        let recording = Recording::start(&path, |error| panic!("{error}")).unwrap();
+        let recording = Recording::start(&path, |trouble| panic!("{trouble:?}")).unwrap();
         let stereo = Shape { rate: 48_000, channels: 2, period: 128 };
         let mono = Shape { rate: 44_100, channels: 1, period: 64 };
         for (shape, level) in [(stereo, 0.5), (stereo, 0.25), (mono, -0.5)] {
@@ -200,8 +229,9 @@ mod tests {
         let shape = Shape { rate: 8_000, channels: 2, period: 16 };
         let mut recorder = Recorders(sender).recorder(&shape);
         (0..10_000).for_each(|_| recorder.record(&[0.1; 32]));
-        let (_, take) = inbox.recv().unwrap();
-        assert_eq!(take.slots(), 64_000, "four seconds, and no half frame");
+        let take = inbox.recv().unwrap();
+        assert_eq!(take.samples.slots(), 64_000, "four seconds, and no half frame");
+        assert_eq!(take.missing(), Some(Duration::from_secs(16)), "the rest is told");
     }
 
     #[test]

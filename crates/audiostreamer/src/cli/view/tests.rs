@@ -23,6 +23,7 @@ fn stream(id: u64) -> StreamStatus {
         received: receiver::Stats {
             packets_lost: 7,
             round_trip_time: Some(Duration::from_millis(4)),
+            network_delay: Some(Duration::from_millis(4) / 2),
             capture_delay: Some(Duration::from_millis(3)),
             ..Default::default()
         },

@@ -34,6 +34,18 @@ pub enum Scenario {
     N10,
     /// The route shifts every 30 s.
     N11,
+    /// Internet, loss of 4.5 % in bursts.
+    L0,
+    /// Wi-Fi that stands still for 85 ms every few seconds.
+    L0b,
+    /// Internet, loss of 4 % in long bursts.
+    L0c,
+    /// Internet at its worst: 19 % loss.
+    L0d,
+    /// Internet, random loss of 2 %, 40 ms there and back.
+    L7,
+    /// As L7 without loss, but nothing passes for 2 s in every 30 s.
+    Stall,
 }
 
 impl Scenario {
@@ -65,6 +77,33 @@ impl Scenario {
             },
             Self::N10 => Climate { delay_ms: 20.0, sway: Sway::Triangle, bottleneck: true, ..ideal },
             Self::N11 => Climate { delay_ms: 20.0, sway: Sway::RouteShift, reordered: 0.05, ..ideal },
+            Self::L0 => Climate {
+                delay_ms: 34.0,
+                jitter: Jitter::Exponential(1.0),
+                loss: Loss { enter: 0.0157, leave: 0.333 },
+                ..ideal
+            },
+            Self::L0b => Climate {
+                delay_ms: 1.0,
+                jitter: Jitter::Exponential(0.5),
+                stalls: &LONG_STALLS,
+                loss: Loss::random(0.013),
+                ..ideal
+            },
+            Self::L0c => Climate {
+                delay_ms: 22.0,
+                jitter: Jitter::Exponential(1.0),
+                loss: Loss { enter: 0.00595, leave: 0.143 },
+                ..ideal
+            },
+            Self::L0d => Climate {
+                delay_ms: 45.0,
+                jitter: Jitter::Exponential(8.0),
+                loss: Loss { enter: 0.0586, leave: 0.25 },
+                ..ideal
+            },
+            Self::L7 => Climate { delay_ms: 20.0, loss: Loss::random(0.02), ..ideal },
+            Self::Stall => Climate { delay_ms: 20.0, sway: Sway::Outage, ..ideal },
         }
     }
 }
@@ -202,6 +241,8 @@ enum Sway {
     Triangle,
     /// 40 ms more in every other half minute, with an outage of 250 ms at each change.
     RouteShift,
+    /// An outage of 2 s in every half minute.
+    Outage,
 }
 
 impl Sway {
@@ -213,11 +254,16 @@ impl Sway {
                 200.0 * (1.0 - (2.0 * phase - 1.0).abs())
             }
             Self::RouteShift => 40.0 * (now.as_secs() / 30 % 2) as f64,
+            Self::Outage => 0.0,
         }
     }
 
     fn is_outage(self, now: Duration) -> bool {
-        matches!(self, Self::RouteShift) && now >= SECOND * 30 && now.as_millis() % 30_000 < 250
+        match self {
+            Self::None | Self::Triangle => false,
+            Self::RouteShift => now >= SECOND * 30 && now.as_millis() % 30_000 < 250,
+            Self::Outage => (15_000..17_000).contains(&(now.as_millis() % 30_000)),
+        }
     }
 }
 
@@ -268,6 +314,7 @@ const LAN_SPIKES: [Stall; 1] = [Stall { per_slot: 0.002, min_ms: 0.5, max_ms: 2.
 const WIFI_STALLS: [Stall; 1] = [Stall { per_slot: 0.02, min_ms: 5.0, max_ms: 30.0 }];
 const BAD_WIFI_STALLS: [Stall; 2] =
     [Stall { per_slot: 0.02, min_ms: 5.0, max_ms: 30.0 }, Stall { per_slot: 0.0005, min_ms: 60.0, max_ms: 120.0 }];
+const LONG_STALLS: [Stall; 1] = [Stall { per_slot: 0.0014, min_ms: 85.0, max_ms: 85.0 }];
 const LTE_STALLS: [Stall; 1] = [Stall { per_slot: 0.0008, min_ms: 30.0, max_ms: 90.0 }];
 
 #[cfg(test)]
@@ -287,8 +334,15 @@ mod tests {
 
     #[test]
     fn the_share_of_lost_time_is_the_one_of_the_scenario() {
-        for (scenario, share) in [(Scenario::N6, 0.02), (Scenario::N7, 0.05), (Scenario::N8, 0.05), (Scenario::N9, 0.2)]
-        {
+        for (scenario, share) in [
+            (Scenario::N6, 0.02),
+            (Scenario::N7, 0.05),
+            (Scenario::N8, 0.05),
+            (Scenario::N9, 0.2),
+            (Scenario::L0, 0.045),
+            (Scenario::L0c, 0.04),
+            (Scenario::L0d, 0.19),
+        ] {
             let mut weather = Weather::new(scenario, 1);
             let slots = 400_000;
             let lost = (0..slots).filter(|&s| weather.fate(SLOT * s, 100).is_none()).count();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use arbitrary::Arbitrary;
 use audiostreamer_core::codec::{payload_frames, pcm};
-use audiostreamer_core::playout::{Config, Latency, Profile, UNITS_MAX, Unit};
+use audiostreamer_core::playout::{Config, Latency, Origin, Profile, UNITS_MAX, Unit};
 use audiostreamer_core::{Codec, Encoding, Format, Instant, MediaTime, Playout, duration_of};
 
 /// Units plausible and absurd, and blocks of any size at any time: every sample is written, finite
@@ -22,12 +22,12 @@ pub fn playout(bytes: &[u8]) {
             Step::Unit { time, frames, arrived, payload } => {
                 let frames = frames.unwrap_or_else(|| bench.length(payload));
                 let (time, arrived) = (MediaTime(time), moment(arrived));
-                bench.insert(Unit { time, frames, arrived, payload: payload.to_vec() });
+                bench.insert(Unit { time, frames, arrived, origin: origin(payload), payload: payload.to_vec() });
             }
             Step::Near { ahead, payload } => {
                 let (frames, arrived) = (bench.length(payload), bench.now);
                 let time = MediaTime(bench.next.saturating_add(ahead.into()));
-                bench.insert(Unit { time, frames, arrived, payload: payload.to_vec() });
+                bench.insert(Unit { time, frames, arrived, origin: origin(payload), payload: payload.to_vec() });
             }
             Step::Fill { frames } => bench.fill(frames.into()),
             Step::Periods { count } => (0..=count % 64).for_each(|_| bench.fill(128)),
@@ -37,6 +37,14 @@ pub fn playout(bytes: &[u8]) {
         }
     }
     bench.ends();
+}
+
+/// Any.
+fn origin(payload: &[u8]) -> Origin {
+    match payload.len() % 3 {
+        0 => Origin::Repair,
+        _ => Origin::First,
+    }
 }
 
 #[derive(Arbitrary, Debug)]
@@ -158,7 +166,13 @@ impl Bench {
             Some(frame_bytes) => vec![0x40; frames as usize * frame_bytes],
         };
         let arrived = self.now + Duration::from_millis(late_millis);
-        self.insert(Unit { time: MediaTime(self.next), frames: frames as u32, arrived, payload });
+        self.insert(Unit {
+            time: MediaTime(self.next),
+            frames: frames as u32,
+            arrived,
+            origin: Origin::First,
+            payload,
+        });
         self.next = self.next.saturating_add(frames);
     }
 

@@ -75,6 +75,7 @@
 //!             wire: client::WireFormat::Rtp { codec: Codec::Opus, types: Box::default(), fixed: None },
 //!             frame: None, // 5 ms
 //!             opus: Default::default(),
+//!             redundancy: Default::default(),
 //!         },
 //!         no_wait: false,
 //!     };

@@ -142,6 +142,11 @@ fn sound_follows_the_handshake_at_once() {
     relay.stop();
 }
 
+#[test]
+fn packets_that_are_lost_are_sent_once_more_in_time() {
+    assert_unheard(Relay::lose);
+}
+
 // UDP or TCP
 
 #[test]

@@ -251,7 +251,13 @@ impl Source {
         while Instant::default() + duration_of((self.sent * self.frames) as u64, self.rate) <= self.now {
             let time = MediaTime((self.sent * self.frames) as i64);
             let payload = self.payloads[self.sent % self.payloads.len()].clone();
-            units.push(Unit { time, frames: self.frames as u32, arrived: self.now, payload });
+            units.push(Unit {
+                time,
+                frames: self.frames as u32,
+                arrived: self.now,
+                origin: Default::default(),
+                payload,
+            });
             self.sent += 1;
         }
         units

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::playout::Unit;
+use crate::playout::{Origin, Unit};
 use crate::receiver::Output;
 use crate::{Format, Instant, MediaTime, frames_in};
 
@@ -87,7 +87,7 @@ impl RawReceiver {
         let unit_bytes = self.format.rate as usize * UNIT_MILLIS / 1000 * self.frame_bytes;
         for payload in bytes.chunks(unit_bytes) {
             let frames = (payload.len() / self.frame_bytes) as u32;
-            let unit = Unit { time: self.next, frames, arrived: now, payload: payload.to_vec() };
+            let unit = Unit { time: self.next, frames, arrived: now, origin: Origin::First, payload: payload.to_vec() };
             self.next = self.next + i64::from(frames);
             self.outputs.push_back(Output::Unit(unit));
             self.packets_received += 1;

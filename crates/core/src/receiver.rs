@@ -4,17 +4,27 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::codec::payload_frames;
+use crate::feedback::{self, Feedback};
 use crate::packet::{Extender, Rtp};
-use crate::playout::Unit;
+use crate::playout::{Origin, Unit};
+use crate::repair::{Arrivals, Came};
 use crate::rtcp::{self, Message, Ntp, Outgoing, Report};
+use crate::transit::{Fastest, Lateness, Schedule};
 use crate::{Format, Instant, MediaTime, PayloadTypes, duration_of};
 
 /// Receiver reports go out this often, the first as soon as a stream is known; see the sender's.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
+/// While there is something to tell, what came of the packets is told this often.
+const FEEDBACK_INTERVAL: Duration = Duration::from_millis(100);
+
+/// When even the fastest packets take so much longer than before, in seconds, it is told.
+const QUEUED: f64 = 4e-3;
+
 /// A sequence number this far ahead or behind is no longer the same run (RFC 3550 appendix A.1).
 const DROPOUT_MAX: i64 = 3_000;
-const MISORDER_MAX: i64 = 100;
+/// What was asked for once more may come that late.
+const MISORDER_MAX: i64 = feedback::WINDOW as i64;
 
 /// A timestamp may differ by this much from what the clock says before the run counts as broken:
 /// more than any jitter, less than any pause with a halted media clock that matters.
@@ -41,6 +51,8 @@ pub struct Stats {
     pub bytes_received: u64,
     /// Expected by sequence number and not received; late ones and duplicates count as received.
     pub packets_lost: u64,
+    /// Lost ones that came when they were asked for once more.
+    pub packets_repaired: u64,
     /// Not a packet of this stream: unknown payload type, a payload that is none, a stray
     /// sequence number or timestamp.
     pub packets_refused: u64,
@@ -74,6 +86,12 @@ pub struct Receiver {
     last_heard: Instant,
     last_sender_report: Option<(u32, Instant)>,
     next_report: Option<Instant>,
+    /// Whether the source has answered our clock: others have no use for what we know.
+    answered: bool,
+    last_feedback: Instant,
+    /// How much later than the fastest a packet may come.
+    room: Option<Duration>,
+    asked: Vec<u16>,
     bye_due: bool,
     /// The last round trips.
     trips: VecDeque<Duration>,
@@ -99,9 +117,19 @@ impl Receiver {
             last_heard: now,
             last_sender_report: None,
             next_report: None,
+            answered: false,
+            last_feedback: now,
+            room: None,
+            asked: Vec::new(),
             bye_due: false,
             stats: Stats::default(),
         }
+    }
+
+    /// How much later than the fastest a packet may come and still be played, as the playout
+    /// [says](crate::playout::Stats::room): what is lost is asked for once more where there is time.
+    pub fn set_room(&mut self, room: Duration) {
+        self.room = Some(room);
     }
 
     /// Takes an RTP packet of the source. Poll the outputs after each.
@@ -111,7 +139,7 @@ impl Receiver {
             return;
         };
         if let Some(run) = self.run.as_mut().filter(|run| run.fits(&arrival)) {
-            let unit = run.handle(&arrival, rtp.payload, &mut self.spare);
+            let unit = run.handle(&arrival, self.room, rtp.payload, &mut self.spare);
             self.accept(now, unit);
             if let Some((_, stray)) = self.candidate.take() {
                 self.refuse(stray);
@@ -120,7 +148,7 @@ impl Receiver {
         }
         match self.candidate.take() {
             Some((mut run, first)) if run.follows(&arrival) => {
-                let second = run.handle(&arrival, rtp.payload, &mut self.spare);
+                let second = run.handle(&arrival, None, rtp.payload, &mut self.spare);
                 self.outputs.push_back(Output::Start(run.format));
                 self.next_report = Some(now);
                 self.end_run();
@@ -133,7 +161,7 @@ impl Receiver {
                     self.refuse(stray);
                 }
                 let mut run = Run::new(&arrival);
-                let unit = run.handle(&arrival, rtp.payload, &mut self.spare);
+                let unit = run.handle(&arrival, None, rtp.payload, &mut self.spare);
                 self.candidate = Some((run, unit));
             }
         }
@@ -153,6 +181,10 @@ impl Receiver {
             Message::Echo { from, echo } if from == source && echo.ssrc == self.ssrc => {
                 let trip = clock(now).trip(echo.reference, echo.delay_since);
                 self.handle_trip(trip);
+                self.answered = true;
+                if let (Some(run), Some(trip)) = (&mut self.run, trip) {
+                    run.arrivals.set_round_trip(trip);
+                }
             }
             Message::Bye { ssrc } if ssrc == source => {
                 self.outputs.push_back(Output::End);
@@ -169,20 +201,30 @@ impl Receiver {
 
     /// Replaces `packet` by the next report to send to the source; false when none is due.
     pub fn poll_transmit(&mut self, now: Instant, packet: &mut Vec<u8>) -> bool {
-        if !self.bye_due && self.next_report.is_none_or(|due| due > now) {
+        if self.bye_due || self.next_report.is_some_and(|due| due <= now) {
+            self.write_report(now, packet);
+            return true;
+        }
+        let Some(run) = self.run.as_mut().filter(|_| self.answered) else { return false };
+        run.expect(now, self.room);
+        run.arrivals.poll_asked(now, &mut self.asked);
+        let news = run.has_news() && self.last_feedback + FEEDBACK_INTERVAL <= now;
+        if self.asked.is_empty() && !news {
             return false;
         }
-        let report = self.report(now);
-        let (ssrc, cname, bye) = (self.ssrc, &self.cname, self.bye_due);
-        Outgoing { ssrc, cname, report, reference: Some(clock(now)), bye, ..Outgoing::default() }.write(packet);
-        self.bye_due = false;
-        self.next_report = Some(now + REPORT_INTERVAL);
+        let feedback = if news { self.feedback(now) } else { None };
+        let nack = (self.source, self.asked.as_slice());
+        Outgoing { ssrc: self.ssrc, feedback, nack, ..Outgoing::default() }.write(packet);
         true
     }
 
     /// When [`poll_transmit`](Self::poll_transmit) will next have something.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.next_report
+        let run = self.run.as_ref().filter(|_| self.answered);
+        let asked = run.and_then(|run| run.arrivals.poll_timeout());
+        let news = run.filter(|run| run.has_news()).map(|_| self.last_feedback + FEEDBACK_INTERVAL);
+        let overdue = run.filter(|run| run.arrivals.trusts_the_clock()).and_then(Run::overdue);
+        [self.next_report, asked, news, overdue].into_iter().flatten().min()
     }
 
     /// Tells the source that we end: the next packet to transmit is a BYE.
@@ -207,6 +249,7 @@ impl Receiver {
         let mut stats = self.stats;
         if let Some(run) = &self.run {
             stats.packets_lost += run.lost();
+            stats.packets_repaired += run.arrivals.repaired();
             stats.jitter = duration_of(run.jitter as u64, run.format.rate);
             stats.capture_delay = run.capture_delay();
         }
@@ -233,7 +276,40 @@ impl Receiver {
     }
 
     fn end_run(&mut self) {
-        self.stats.packets_lost += self.run.take().map_or(0, |run| run.lost());
+        if let Some(run) = self.run.take() {
+            self.stats.packets_lost += run.lost();
+            self.stats.packets_repaired += run.arrivals.repaired();
+        }
+    }
+
+    /// The regular report.
+    fn write_report(&mut self, now: Instant, packet: &mut Vec<u8>) {
+        let report = self.report(now);
+        let feedback = if self.answered { self.feedback(now) } else { None };
+        let (ssrc, cname, bye) = (self.ssrc, &self.cname, self.bye_due);
+        let reference = Some(clock(now));
+        Outgoing { ssrc, cname, report, reference, feedback, bye, ..Outgoing::default() }.write(packet);
+        self.bye_due = false;
+        self.next_report = Some(now + REPORT_INTERVAL);
+    }
+
+    /// What came of the packets up to now, and nothing of that is news any more.
+    fn feedback(&mut self, now: Instant) -> Option<Feedback> {
+        let run = self.run.as_mut()?;
+        self.last_feedback = now;
+        run.holes = false;
+        let (fastest, fastest_arrived, _) = run.fastest_since.take().unwrap_or(run.newest);
+        let (highest, arrived, _) = run.newest;
+        Some(Feedback {
+            ssrc: self.source,
+            highest: highest as u16,
+            held: Feedback::held_of(now - arrived),
+            arrived: clock(arrived).middle(),
+            fastest: fastest as u16,
+            fastest_arrived: clock(fastest_arrived).middle(),
+            room: self.room.map_or(0, Feedback::room_of),
+            missing: run.arrivals.missing(),
+        })
     }
 
     fn handle_trip(&mut self, trip: Option<Duration>) {
@@ -281,6 +357,19 @@ struct Arrival {
     timestamp: u32,
 }
 
+impl Arrival {
+    /// How long its sound is.
+    fn packet(&self) -> Duration {
+        duration_of(self.frames.into(), self.format.rate)
+    }
+
+    /// From the end of its sound, by the source's clock, to its arrival by ours, in seconds.
+    fn transit(&self, timestamp: i64) -> f64 {
+        let end = (timestamp + i64::from(self.frames)) as f64 / f64::from(self.format.rate);
+        self.now.as_nanos() as f64 * 1e-9 - end
+    }
+}
+
 /// Packets of one format whose sequence numbers and timestamps hang together.
 struct Run {
     format: Format,
@@ -297,6 +386,15 @@ struct Run {
     jitter: f64,
     /// Where the newest packet ends.
     end: i64,
+    arrivals: Arrivals,
+    schedule: Schedule,
+    fastest: Fastest,
+    lateness: Lateness,
+    /// The fastest since the last feedback, and the newest of all: number, arrival, transit.
+    fastest_since: Option<(i64, Instant, f64)>,
+    newest: (i64, Instant, f64),
+    /// Something is missing that was not reported yet.
+    holes: bool,
     /// By the last sender reports: frames from there to what was being captured.
     captures: VecDeque<i64>,
 }
@@ -311,7 +409,16 @@ const CAPTURE_MAX: i64 = 2;
 impl Run {
     fn new(first: &Arrival) -> Self {
         let sequence = Extender::starting_at(first.sequence.into());
+        let number = sequence.highest();
+        let transit = first.transit(first.timestamp.into());
         Self {
+            arrivals: Arrivals::new(number - 1),
+            schedule: Schedule { number, at: first.now, packet: first.packet() },
+            fastest: Fastest::new(first.now, transit),
+            lateness: Lateness::default(),
+            fastest_since: None,
+            newest: (number, first.now, transit),
+            holes: false,
             format: first.format,
             sequence,
             first_sequence: sequence.highest(),
@@ -342,18 +449,71 @@ impl Run {
         self.fits(arrival) && self.sequence.extend_u16(arrival.sequence) == self.sequence.highest() + 1
     }
 
-    fn handle(&mut self, arrival: &Arrival, payload: &[u8], spare: &mut Vec<Vec<u8>>) -> Unit {
+    fn handle(&mut self, arrival: &Arrival, room: Option<Duration>, payload: &[u8], spare: &mut Vec<Vec<u8>>) -> Unit {
+        let number = self.sequence.extend_u16(arrival.sequence);
         let timestamp = self.timestamp.extend_u32(arrival.timestamp);
-        self.sequence.advance_to(self.sequence.extend_u16(arrival.sequence));
+        let came = self.note(arrival, room, number, timestamp);
+        self.sequence.advance_to(number);
         self.timestamp.advance_to(timestamp);
         self.last_arrival = arrival.now;
         self.received += 1;
-        self.measure_jitter(arrival.now, timestamp);
         self.end = self.end.max(timestamp + i64::from(arrival.frames));
         let mut bytes = spare.pop().unwrap_or_default();
         bytes.clear();
         bytes.extend(payload);
-        Unit { time: MediaTime(timestamp), frames: arrival.frames, arrived: arrival.now, payload: bytes }
+        let origin = match came {
+            Came::First => Origin::First,
+            Came::Repair => Origin::Repair,
+        };
+        Unit { time: MediaTime(timestamp), frames: arrival.frames, arrived: arrival.now, origin, payload: bytes }
+    }
+
+    /// Takes note of when a packet came.
+    fn note(&mut self, arrival: &Arrival, room: Option<Duration>, number: i64, timestamp: i64) -> Came {
+        let transit = arrival.transit(timestamp);
+        self.holes |= number > self.sequence.highest() + 1;
+        self.expect(arrival.now, room);
+        let schedule = Schedule { number, at: arrival.now - self.late(transit), packet: arrival.packet() };
+        let came = self.arrivals.handle(arrival.now, number, |number| Some(schedule.on_time(number) + room?));
+        if number >= self.schedule.number {
+            self.schedule = schedule;
+        }
+        if came == Came::First {
+            self.fastest.observe(arrival.now, transit);
+            self.lateness.observe(self.late(transit));
+            self.measure_jitter(arrival.now, timestamp);
+            if self.fastest_since.is_none_or(|(_, _, least)| transit < least) {
+                self.fastest_since = Some((number, arrival.now, transit));
+            }
+            if number >= self.newest.0 {
+                self.newest = (number, arrival.now, transit);
+            }
+        }
+        came
+    }
+
+    /// By how much a transit is longer than the shortest.
+    fn late(&self, transit: f64) -> Duration {
+        Duration::try_from_secs_f64(transit - self.fastest.get()).unwrap_or_default()
+    }
+
+    /// Takes note of packets that should have come by now.
+    fn expect(&mut self, now: Instant, room: Option<Duration>) {
+        let schedule = self.schedule;
+        while self.overdue().is_some_and(|due| due <= now) {
+            self.arrivals.handle_overdue(now, |number| Some(schedule.on_time(number) + room?));
+        }
+    }
+
+    /// When the next packet will be overdue.
+    fn overdue(&self) -> Option<Instant> {
+        Some(self.schedule.on_time(self.arrivals.awaited()?) + self.lateness.most())
+    }
+
+    /// Whether there is something that the source should soon know.
+    fn has_news(&self) -> bool {
+        let queued = self.fastest_since.is_some_and(|(_, _, transit)| transit - self.fastest.get() > QUEUED);
+        self.holes || queued
     }
 
     /// RFC 3550 section 6.4.1 and appendix A.8.

@@ -3,11 +3,12 @@
 
 use std::time::Duration;
 
+use crate::feedback::{self, Feedback};
 use rtcp_types::prelude::*;
 use rtcp_types::{
-    Bye, Compound, DelaySinceLastReceiverReport, DelaySinceLastReceiverReportBlock,
-    DelaySinceLastReceiverReportBlockBuilder, ReceiverReferenceTime, ReceiverReport, ReportBlock, ReportBlockBuilder,
-    Sdes, SdesChunk, SdesItem, SenderReport, Xr,
+    App, Bye, Compound, DelaySinceLastReceiverReport, DelaySinceLastReceiverReportBlock,
+    DelaySinceLastReceiverReportBlockBuilder, Nack, ReceiverReferenceTime, ReceiverReport, ReportBlock,
+    ReportBlockBuilder, Sdes, SdesChunk, SdesItem, SenderReport, TransportFeedback, Xr,
 };
 
 /// A 64 bit NTP timestamp: seconds since 1900 and their fraction, 32 bits each.
@@ -95,6 +96,10 @@ pub enum Message {
     Reference { from: u32, ntp: Ntp },
     /// `from`, a sender, answers that.
     Echo { from: u32, echo: Echo },
+    /// What came of a source's packets, and when.
+    Feedback(Feedback),
+    /// Somebody would like to have a packet of `ssrc` once more (RFC 4585 section 6.2.1).
+    Nack { ssrc: u32, sequence: u16 },
     /// `ssrc` ends.
     Bye { ssrc: u32 },
 }
@@ -115,11 +120,22 @@ pub fn parse(bytes: &[u8], mut handle: impl FnMut(Message)) -> bool {
                 receiver.report_blocks().for_each(|block| handle(report(receiver.ssrc(), &block)));
             }
             rtcp_types::Packet::Xr(extended) => extended_report(extended, &mut handle),
+            rtcp_types::Packet::App(app) if app.name() == *feedback::NAME.as_bytes() => {
+                Feedback::parse(app.data()).into_iter().for_each(|feedback| handle(Message::Feedback(feedback)));
+            }
+            rtcp_types::Packet::TransportFeedback(packet) => nacks(packet, &mut handle),
             rtcp_types::Packet::Bye(bye) => bye.ssrcs().for_each(|ssrc| handle(Message::Bye { ssrc })),
             _ => {}
         }
     }
     true
+}
+
+fn nacks(packet: &TransportFeedback, handle: &mut impl FnMut(Message)) {
+    let ssrc = packet.media_ssrc();
+    if let Ok(nack) = packet.parse_fci::<Nack>() {
+        nack.entries().for_each(|sequence| handle(Message::Nack { ssrc, sequence }));
+    }
 }
 
 fn extended_report(packet: &Xr, handle: &mut impl FnMut(Message)) {
@@ -168,7 +184,8 @@ fn report(from: u32, block: &ReportBlock) -> Message {
 pub struct Outgoing<'a> {
     /// Who speaks.
     pub ssrc: u32,
-    /// The canonical name of this end (RFC 3550 section 6.5.1); its first 255 bytes are said.
+    /// The canonical name of this end (RFC 3550 section 6.5.1); its first 255 bytes are said. Where
+    /// it is empty, it is not said: not every report needs to (RFC 5506).
     pub cname: &'a str,
     /// What we send, if we do.
     pub sender: Option<SenderInfo>,
@@ -178,6 +195,10 @@ pub struct Outgoing<'a> {
     pub reference: Option<Ntp>,
     /// The answer to the other end's.
     pub echo: Option<Echo>,
+    /// What came of one source's packets.
+    pub feedback: Option<Feedback>,
+    /// What is asked for once more, and of whom.
+    pub nack: (u32, &'a [u16]),
     /// Whether this is the last that is heard of us.
     pub bye: bool,
 }
@@ -186,14 +207,26 @@ impl Outgoing<'_> {
     /// Replaces `packet` by the compound packet's bytes.
     pub fn write(&self, packet: &mut Vec<u8>) {
         let chunk = SdesChunk::builder(self.ssrc).add_item(SdesItem::builder(SdesItem::CNAME, sayable(self.cname)));
+        let feedback = self.feedback.map(|feedback| feedback.write());
         let mut compound = Compound::builder();
         compound = match self.sender {
             Some(info) => compound.add_packet(self.sender_report(info)),
             None => compound.add_packet(self.receiver_report()),
         };
-        compound = compound.add_packet(Sdes::builder().add_chunk(chunk));
+        if !self.cname.is_empty() {
+            compound = compound.add_packet(Sdes::builder().add_chunk(chunk));
+        }
         if let Some(extended) = self.extended_report() {
             compound = compound.add_packet(extended);
+        }
+        if let Some(data) = &feedback {
+            compound = compound.add_packet(App::builder(self.ssrc, feedback::NAME).data(data));
+        }
+        let (media, missing) = self.nack;
+        if !missing.is_empty() {
+            let nack = missing.iter().fold(Nack::builder(), |nack, &sequence| nack.add_rtp_sequence(sequence));
+            let asked = TransportFeedback::builder_owned(nack).sender_ssrc(self.ssrc).media_ssrc(media);
+            compound = compound.add_packet(asked);
         }
         if self.bye {
             compound = compound.add_packet(Bye::builder().add_source(self.ssrc));
@@ -283,6 +316,8 @@ mod tests {
         };
         let echo = Echo { ssrc: 3, reference: 4, delay_since: 5 };
         let reference = Ntp(77);
+        let feedback = Feedback { ssrc: 9, highest: 2, room: 5, ..Feedback::default() };
+        let nack = |sequence| Message::Nack { ssrc: 9, sequence };
         let outgoing = Outgoing {
             ssrc: 7,
             cname: "a@b",
@@ -290,6 +325,8 @@ mod tests {
             report: Some(report),
             reference: Some(reference),
             echo: Some(echo),
+            feedback: Some(feedback),
+            nack: (9, &[65_534, 65_535, 3, 40]),
             bye: true,
         };
         let mut bytes = Vec::new();
@@ -299,6 +336,11 @@ mod tests {
             Message::Report { from: 7, report },
             Message::Reference { from: 7, ntp: reference },
             Message::Echo { from: 7, echo },
+            Message::Feedback(feedback),
+            nack(3),
+            nack(40),
+            nack(65_534),
+            nack(65_535),
             Message::Bye { ssrc: 7 },
         ];
         assert_eq!(messages(&bytes).unwrap(), expected);

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::history::History;
 use crate::packet::Rtp;
 use crate::packetizer::Frame;
 use crate::rtcp::{self, Echo, Message, Ntp, Outgoing, Report, SenderInfo};
@@ -41,6 +42,16 @@ pub enum Wire {
     Raw,
 }
 
+/// What is sent more than once, in case it is lost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Redundancy {
+    /// Nothing: the path is reliable, or the listener would rather have the gaps.
+    Off,
+    /// What the path asks for, and nothing on one that loses nothing.
+    #[default]
+    Auto,
+}
+
 /// What a sender learns about the other end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
@@ -57,6 +68,8 @@ pub struct Stats {
     pub packets_sent: u64,
     /// Payloads only.
     pub bytes_sent: u64,
+    /// Packets sent once more because the receiver asked for it; not among the packets and bytes sent.
+    pub packets_resent: u64,
     /// As the receiver counts them.
     pub packets_lost: u32,
     /// Share of packets lost between its last two reports, 0 to 1.
@@ -77,7 +90,11 @@ const REPORT_LATEST: Duration = Duration::from_millis(200);
 /// Turns frames into packets for one receiver and reads its reports.
 pub struct Sender {
     config: Config,
-    sequence: u16,
+    /// Of the next packet; on the wire are its lowest 16 bits.
+    sequence: i64,
+    history: History,
+    /// Whether what is lost is made up for.
+    redundancy: Redundancy,
     /// A frame that [`poll_transmit`](Self::poll_transmit) has not taken yet.
     packet: Option<Vec<u8>>,
     /// Kept from packet to packet.
@@ -99,8 +116,10 @@ impl Sender {
     /// A sender of one stream, before its first frame.
     pub fn new(config: Config) -> Self {
         Self {
-            sequence: config.first_sequence,
+            sequence: config.first_sequence.into(),
             config,
+            history: History::new(),
+            redundancy: Redundancy::default(),
             packet: None,
             spare: Vec::new(),
             position: None,
@@ -126,14 +145,17 @@ impl Sender {
             }
             Wire::Rtp { payload_type } => {
                 let Config { ssrc, .. } = self.config;
-                let rtp = Rtp { ssrc, payload_type, sequence: self.sequence, timestamp, payload: frame.payload };
+                let rtp = Rtp { ssrc, payload_type, sequence: self.sequence as u16, timestamp, payload: frame.payload };
                 rtp.write(self.position.is_none(), &mut packet);
+                if self.redundancy != Redundancy::Off {
+                    self.history.push(now, self.sequence, &packet);
+                }
                 self.report_due |= self.is_report_due(now, now - frame.captured);
             }
         }
         self.packet = Some(packet);
         self.position = Some((timestamp, frame.captured));
-        self.sequence = self.sequence.wrapping_add(1);
+        self.sequence += 1;
         self.stats.packets_sent += 1;
         self.stats.bytes_sent += frame.payload.len() as u64;
     }
@@ -143,7 +165,12 @@ impl Sender {
         let ssrc = self.config.ssrc;
         rtcp::parse(bytes, |message| match message {
             Message::Report { report, .. } if report.ssrc == ssrc => self.handle_report(now, report),
-            Message::Reference { from, ntp } => self.reference = Some((from, ntp.middle(), now)),
+            Message::Reference { from, ntp } => {
+                // The first is answered at once: until it knows the round trip, nothing is asked for.
+                self.report_due |= self.reference.is_none() && self.position.is_some();
+                self.reference = Some((from, ntp.middle(), now));
+            }
+            Message::Nack { ssrc: of, sequence } if of == ssrc => self.history.handle_asked(now, sequence),
             Message::Bye { .. } => self.event = Some(Event::Ended),
             _ => {}
         });
@@ -160,6 +187,9 @@ impl Sender {
             self.spare = std::mem::replace(packet, ready);
             return true;
         }
+        if self.history.poll_repair(packet) {
+            return true;
+        }
         if self.report_due || self.bye_due {
             self.write_report(now, packet);
             return true;
@@ -174,7 +204,15 @@ impl Sender {
 
     /// What has been counted since the start, and what the receiver said last.
     pub fn stats(&self) -> Stats {
-        self.stats
+        Stats { packets_resent: self.history.resent(), ..self.stats }
+    }
+
+    /// Says whether what is lost is made up for, from now on.
+    pub fn set_redundancy(&mut self, redundancy: Redundancy) {
+        if redundancy != self.redundancy {
+            self.history = History::new();
+            self.redundancy = redundancy;
+        }
     }
 
     /// Whether a report is to follow a frame of that age: the receiver takes the frame for one that

@@ -109,7 +109,7 @@ mod tests {
 
     fn media(codec: Codec) -> Media {
         let wire = WireFormat::Rtp { codec, types: Box::default(), fixed: None };
-        Media { wire, frame: None, opus: opus::Settings::default() }
+        Media { wire, frame: None, opus: opus::Settings::default(), redundancy: Default::default() }
     }
 
     #[test]

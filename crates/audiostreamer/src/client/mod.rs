@@ -14,6 +14,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use audiostreamer_core::packet::HEADER_BYTES;
+use audiostreamer_core::sender::Redundancy;
 use audiostreamer_core::{ChannelMap, Codec, Format, PayloadTypes, codec::opus};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::watch;
@@ -71,6 +72,8 @@ pub struct Media {
     pub frame: Option<Duration>,
     /// For Opus only.
     pub opus: opus::Settings,
+    /// Whether what is lost is made up for, over UDP.
+    pub redundancy: Redundancy,
 }
 
 /// What goes on the wire.

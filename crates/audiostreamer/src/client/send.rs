@@ -4,7 +4,8 @@ use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use audiostreamer_core::rtcp::Outgoing;
-use audiostreamer_core::{Format, Instant, Packetizer, Sender, sender};
+use audiostreamer_core::sender::{self, Redundancy};
+use audiostreamer_core::{Format, Instant, Packetizer, Sender};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::media::{packetizer_config, sender_config};
@@ -15,7 +16,7 @@ use crate::capture::Captured;
 use crate::clock;
 use crate::device::{Notice, Xruns, priority};
 use crate::error::Error;
-use crate::link::{Link, LinkEvent, Sent, mismatch};
+use crate::link::{Link, LinkEvent, Sent, Transport, mismatch};
 use crate::report::{Event, Report};
 use crate::trust::AuthError;
 use crate::volume::Volume;
@@ -193,7 +194,17 @@ impl<'a, R: Fn(Report)> SendThread<'a, R> {
         self.stream = Some(Stream { format, shaping, packetizer, sender, description });
         self.captured = Some(captured);
         self.heard = self.heard.map(|_| clock::now()); // from now on an answer can be expected
+        self.set_redundancy();
         Ok(())
+    }
+
+    /// What a connection carries is not lost, but late; sending it twice would make it later.
+    fn set_redundancy(&mut self) {
+        let (Some(stream), Some(link)) = (&mut self.stream, &self.link) else { return };
+        stream.sender.set_redundancy(match link.transport() {
+            Transport::Udp => self.config.media.redundancy,
+            Transport::Tcp => Redundancy::Off,
+        });
     }
 
     fn handle_notice(&mut self, notice: Notice) -> Result<Turn, Error> {
@@ -215,6 +226,7 @@ impl<'a, R: Fn(Report)> SendThread<'a, R> {
                     self.discard_captured(); // captured while there was no link: the past
                 }
                 self.link = Some(link);
+                self.set_redundancy();
                 self.up_since = Some(now);
                 self.heard = None;
                 self.say_hello();
@@ -240,6 +252,7 @@ impl<'a, R: Fn(Report)> SendThread<'a, R> {
                 if let Some(stream) = &mut self.stream {
                     stream.sender.handle_packet(now, &bytes);
                 }
+                self.transmit(); // what it asks for once more
                 self.handle_sender_events(now);
                 let _ = self.tell.send(FromSend::Ready);
             }

@@ -170,7 +170,7 @@ fn client_config(server: SocketAddr, source: SourceSpec, identity: Identity) -> 
         wanted: Wanted::default(),
         map: ChannelMap::Same,
         volume: Volume::default(),
-        media: client::Media { wire, frame: None, opus: opus::Settings::default() },
+        media: client::Media { wire, frame: None, opus: opus::Settings::default(), redundancy: Default::default() },
         no_wait: true,
     }
 }

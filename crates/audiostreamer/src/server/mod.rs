@@ -25,7 +25,7 @@ use audiostreamer_core::playout::{Latency, Profile};
 use audiostreamer_core::rtcp::Outgoing;
 use audiostreamer_core::{Format, Instant};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use crate::clock;
 use crate::device::{self, Notice, Recording, Shape, Xruns};
@@ -61,6 +61,9 @@ const REMEMBERED_MAX: usize = 64;
 
 /// Reports, statistics and timeouts are looked after so often.
 const TICK: Duration = Duration::from_millis(50);
+
+/// What is due sooner than this is due with the next packet.
+const DUE_MIN: Duration = Duration::from_millis(1);
 
 /// The list of who may play is looked at so often: whoever is revoked is shut out as soon.
 const LOOK: Duration = Duration::from_secs(1);
@@ -111,6 +114,7 @@ pub async fn run_with(
                 Err(error) => break Err(error),
             },
             _ = tick.tick() => server.handle_tick(&mut connections),
+            () = sleep(server.until_due()) => server.transmit_due(),
         }
     };
     server.say_goodbye();
@@ -447,6 +451,18 @@ impl<R: Fn(Report)> Server<R> {
         if let Some(stream) = self.streams.get_mut(index) {
             stream.transmit(clock::now(), &mut self.packet);
         }
+    }
+
+    /// How long until one of the receivers has something to say, if nothing comes; what is merely
+    /// regular waits for the tick.
+    fn until_due(&self) -> Duration {
+        let now = clock::now();
+        let due = self.streams.iter().filter_map(|stream| stream.poll_timeout()).min();
+        due.map_or(TICK, |due| due - now).clamp(DUE_MIN, TICK)
+    }
+
+    fn transmit_due(&mut self) {
+        (0..self.streams.len()).for_each(|index| self.transmit(index));
     }
 
     fn handle_sink(&mut self, event: Option<SinkEvent>) -> Result<Playing, Error> {

@@ -169,6 +169,14 @@ impl Stream {
         }
     }
 
+    /// When there will be something to send.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        match &self.inbound {
+            Inbound::Rtp(receiver) if self.back.is_some() => receiver.poll_timeout(),
+            _ => None,
+        }
+    }
+
     /// Sends the reports that are due.
     pub fn transmit(&mut self, now: Instant, packet: &mut Vec<u8>) {
         let Inbound::Rtp(receiver) = &mut self.inbound else { return };
@@ -207,6 +215,9 @@ impl Stream {
             }
         }
         self.playout = voice.stats();
+        if let Inbound::Rtp(receiver) = &mut self.inbound {
+            receiver.set_room(self.playout.room);
+        }
         self.peak = self.peak.max(self.playout.peak);
     }
 

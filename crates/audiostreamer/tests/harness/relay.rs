@@ -28,6 +28,7 @@ struct State {
     delay_ms: AtomicU64,
     reorders: AtomicU32,
     flights: Mutex<Vec<Flight>>,
+    lossy: AtomicBool,
 }
 
 /// Datagrams of one side, up to the next of the other.
@@ -83,6 +84,11 @@ impl Relay {
         self.state.flights.lock().expect("no relay panics").clone()
     }
 
+    /// From now on loses two of each forty datagrams of the client, one after the other.
+    pub fn lose(&self) {
+        self.state.lossy.store(true, Ordering::Relaxed);
+    }
+
     /// Ends it; what the client has sent.
     pub fn stop(self) -> Vec<Vec<u8>> {
         self.state.over.store(true, Ordering::Relaxed);
@@ -107,7 +113,8 @@ fn forward(front: &UdpSocket, server: u16, state: &State) -> Vec<Vec<u8>> {
             let datagram = &mut buffer[..length];
             state.note(true, datagram);
             seen.push(datagram.to_vec());
-            if passes {
+            let lost = state.lossy.load(Ordering::Relaxed) && seen.len() % 40 < 2;
+            if passes && !lost {
                 there.push(datagram, state);
             }
             if state.hostile.load(Ordering::Relaxed) {

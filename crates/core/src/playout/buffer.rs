@@ -64,9 +64,16 @@ impl Buffer {
 mod tests {
     use super::*;
     use crate::Instant;
+    use crate::playout::Origin;
 
     fn unit(time: i64) -> Unit {
-        Unit { time: MediaTime(time), frames: 10, arrived: Instant::default(), payload: Vec::new() }
+        Unit {
+            time: MediaTime(time),
+            frames: 10,
+            arrived: Instant::default(),
+            origin: Origin::First,
+            payload: Vec::new(),
+        }
     }
 
     #[test]

@@ -44,8 +44,20 @@ pub struct Unit {
     pub frames: u32,
     /// When it came off the network.
     pub arrived: Instant,
+    /// How it came to be here.
+    pub origin: Origin,
     /// Its code. The memory comes back by [`Playout::reclaim`].
     pub payload: Vec<u8>,
+}
+
+/// How a unit came to be here.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Origin {
+    /// As it was first sent: when it arrived tells something of the path.
+    #[default]
+    First,
+    /// It was lost and sent once more when that was asked for.
+    Repair,
 }
 
 impl Unit {
@@ -207,7 +219,10 @@ impl Playout {
             self.stats.units_late += 1;
             return self.timeline.spend(unit);
         }
-        self.pace.observe(&unit);
+        match unit.origin {
+            Origin::Repair if self.pace.knows_sender() => {} // its time is that of being asked for
+            _ => self.pace.observe(&unit),
+        }
         self.timeline.insert(unit, &mut self.stats);
     }
 
@@ -260,11 +275,17 @@ impl Playout {
             playing: playing && self.timeline.missing_frames() == 0,
             clock_offset_ppm: self.pace.clock_offset_ppm(),
             frame: Duration::from_secs_f64(self.pace.frame()),
+            room: self.room(),
             resampling: Duration::from_secs_f64(self.resampler.behind() / f64::from(self.format.rate)),
             ..self.stats
         };
         self.stats.peak = 0.0;
         stats
+    }
+
+    /// How much later than the fastest a unit may come to be played, as long as the delay stays.
+    fn room(&self) -> Duration {
+        self.stats.delay.saturating_sub(Duration::from_secs_f64(self.pace.frame() + self.pace.ahead()))
     }
 
     /// Whether a unit is what it says, and its times can be reckoned with.

@@ -246,6 +246,16 @@ impl Pace {
         }
     }
 
+    /// Whether units have told how the sender's clock runs.
+    pub fn knows_sender(&self) -> bool {
+        self.origin.is_some()
+    }
+
+    /// How much media the present block reads ahead of its first frame, in seconds.
+    pub fn ahead(&self) -> f64 {
+        self.ahead / self.rate
+    }
+
     /// How long the last unit is, in seconds.
     pub fn frame(&self) -> f64 {
         self.unit

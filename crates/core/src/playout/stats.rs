@@ -27,6 +27,8 @@ pub struct Stats {
     /// From the moment at which a frame would arrive as the last of its packet, if nothing delayed
     /// it, to its being asked for: the packet's length and the jitter buffer.
     pub delay: Duration,
+    /// How much later than the fastest a packet may come and still be played, at this delay.
+    pub room: Duration,
     /// The length of the last packet.
     pub frame: Duration,
     /// How far the resampler is behind.

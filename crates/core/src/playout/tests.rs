@@ -37,7 +37,13 @@ impl Bench {
     fn insert_at(&mut self, n: i64, arrived: Instant) {
         let mut payload = Vec::new();
         pcm::encode(crate::Encoding::S16Be, &[(n + 1) as f32 / 32_768.0; FRAMES as usize], &mut payload);
-        self.playout.insert(Unit { time: MediaTime(n * FRAMES), frames: FRAMES as u32, arrived, payload });
+        self.playout.insert(Unit {
+            time: MediaTime(n * FRAMES),
+            frames: FRAMES as u32,
+            arrived,
+            origin: Origin::First,
+            payload,
+        });
         while self.playout.reclaim().is_some() {}
     }
 
@@ -344,6 +350,7 @@ fn after_absurd_times_the_stream_is_heard_again() {
                 time: MediaTime(time),
                 frames: FRAMES as u32,
                 arrived: Instant::from_nanos(arrived),
+                origin: Origin::First,
                 payload: vec![0; FRAMES as usize * 2],
             };
             (0..10).for_each(|n| bench.playout.insert(unit(time.saturating_add(n * FRAMES))));
@@ -358,7 +365,8 @@ fn after_absurd_times_the_stream_is_heard_again() {
 #[test]
 fn a_unit_that_is_not_what_it_says_is_refused() {
     let mut bench = Bench::new(20);
-    let unit = Unit { time: MediaTime(0), frames: u32::MAX, arrived: at(1000), payload: vec![0; 480] };
+    let unit =
+        Unit { time: MediaTime(0), frames: u32::MAX, arrived: at(1000), origin: Origin::First, payload: vec![0; 480] };
     bench.playout.insert(unit.clone());
     bench.playout.insert(Unit { frames: 0, payload: Vec::new(), ..unit });
     assert_eq!(std::iter::from_fn(|| bench.playout.reclaim()).count(), 2);

@@ -10,7 +10,7 @@ use std::time::Duration;
 use allocator::real_time;
 use audiostreamer_core::codec::opus;
 use audiostreamer_core::mixer::{Change, MixerHandle, Voice, VoiceHandle};
-use audiostreamer_core::playout::{self, UNITS_MAX, Unit};
+use audiostreamer_core::playout::{self, Origin, UNITS_MAX, Unit};
 use audiostreamer_core::{Format, Instant, MediaTime, Mixer, Packetizer, Playout, duration_of, packetizer};
 
 const RATE: u32 = 48_000;
@@ -76,7 +76,13 @@ fn a_flood_that_overflows_the_buffer() {
     let mut card = Card::new(1);
     let mut stream = card.stream(Format::l16(48_000, 2));
     for n in 0..3 * UNITS_MAX as i64 {
-        let unit = Unit { time: MediaTime(n * 16), frames: 16, arrived: card.now, payload: vec![0; 64] };
+        let unit = Unit {
+            time: MediaTime(n * 16),
+            frames: 16,
+            arrived: card.now,
+            origin: Origin::First,
+            payload: vec![0; 64],
+        };
         if stream.handle.send(unit).is_err() {
             card.fill();
             while stream.handle.reclaim().is_some() {}
@@ -92,7 +98,13 @@ fn a_voice_whose_payloads_nobody_takes_back() {
     let mut stream = card.stream(Format::l16(48_000, 2));
     let mut refused = 0;
     for n in 0..4 * UNITS_MAX as i64 {
-        let unit = Unit { time: MediaTime(n * 64), frames: 64, arrived: card.now, payload: vec![0; 256] };
+        let unit = Unit {
+            time: MediaTime(n * 64),
+            frames: 64,
+            arrived: card.now,
+            origin: Origin::First,
+            payload: vec![0; 256],
+        };
         refused += u64::from(stream.handle.send(unit).is_err());
         if n % 2 == 0 {
             card.fill();
@@ -244,7 +256,8 @@ impl Source {
         self.packetizer.push(now, &samples);
         while let Some(frame) = self.packetizer.poll().unwrap() {
             let payload = frame.payload.to_vec();
-            let unit = Unit { time: frame.time, frames: frame.frames as u32, arrived: now, payload };
+            let unit =
+                Unit { time: frame.time, frames: frame.frames as u32, arrived: now, origin: Origin::First, payload };
             self.count += 1;
             let millis = match (weather, self.count % 100) {
                 (Weather::Outage, _) | (Weather::Foul, 10 | 30..40) => continue,

@@ -4,7 +4,7 @@ use audiostreamer_core::codec::opus;
 use audiostreamer_core::framing::{self, Deframer};
 use audiostreamer_core::packetizer::{self, Packetizer};
 use audiostreamer_core::rtcp::Ntp;
-use audiostreamer_core::sender::{self, Sender, Wire};
+use audiostreamer_core::sender::{self, Redundancy, Sender, Wire};
 use audiostreamer_core::{Codec, Encoding, Format, Instant};
 
 use crate::card::{self, Block, Card, Clock};
@@ -30,6 +30,7 @@ pub struct Client {
     pub channel: usize,
     /// Sequence number and timestamp of the first packet, if not left to chance.
     pub first: Option<(u16, u32)>,
+    pub redundancy: Redundancy,
 }
 
 impl Client {
@@ -70,6 +71,7 @@ impl Client {
             signal: Signal::Code(code),
             channel: 0,
             first: None,
+            redundancy: Redundancy::Auto,
         }
     }
 
@@ -92,6 +94,11 @@ impl Client {
     /// Speaks into this channel only.
     pub fn channel(self, channel: usize) -> Self {
         Self { channel, ..self }
+    }
+
+    /// What is lost is missing.
+    pub fn fragile(self) -> Self {
+        Self { redundancy: Redundancy::Off, ..self }
     }
 
     /// Begins with this sequence number and timestamp.
@@ -190,8 +197,9 @@ impl Running {
         self.muted = muted;
     }
 
-    /// Takes what came back from the server: a datagram, or the next bytes of the stream.
-    pub fn handle_bytes(&mut self, now: Instant, bytes: &[u8]) {
+    /// Takes what came back from the server: a datagram, or the next bytes of the stream. Gives away
+    /// what that asks for.
+    pub fn handle_bytes(&mut self, now: Instant, bytes: &[u8], mut transmit: impl FnMut(&[u8])) {
         let Some(process) = &mut self.process else { return };
         match self.client.service {
             Service::Datagrams => process.sender.handle_packet(now, bytes),
@@ -202,6 +210,7 @@ impl Running {
                 }
             }
         }
+        process.transmit(now, &self.client, &mut self.packet, &mut self.record, &mut transmit);
     }
 
     /// Captures what is due and gives away what is to be sent.
@@ -258,7 +267,7 @@ impl Process {
             frames,
             opus: opus::Settings::default(),
         });
-        let sender = Sender::new(sender::Config {
+        let mut sender = Sender::new(sender::Config {
             ssrc,
             first_sequence: first.0,
             first_timestamp: first.1,
@@ -266,6 +275,10 @@ impl Process {
             wire: if raw { Wire::Raw } else { Wire::Rtp { payload_type } },
             rate: format.rate,
             wall_epoch: Ntp(1 << 40),
+        });
+        sender.set_redundancy(match client.service {
+            Service::Datagrams => client.redundancy,
+            Service::Stream => Redundancy::Off, // loses nothing
         });
         Self { packetizer: packetizer.expect("a format that can be coded"), sender, ssrc, next: first }
     }

@@ -204,6 +204,8 @@ pub enum Service {
 /// What became of what was sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
+    /// With the headers of IPv4 and UDP.
+    pub bytes: u64,
     pub sent: u64,
     pub lost: u64,
     pub duplicated: u64,
@@ -247,6 +249,7 @@ impl Link {
     /// Sends a packet, or the next piece of a stream.
     pub fn handle_input(&mut self, now: Instant, bytes: &[u8]) {
         self.counts.sent += 1;
+        self.counts.bytes += (bytes.len() + HEADER_BYTES) as u64;
         self.weather.advance(now, &self.netem);
         // All chances are taken for every packet, so that none shifts those of the next.
         let iid = self.rng.chance(self.netem.loss);

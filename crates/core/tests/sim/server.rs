@@ -358,6 +358,9 @@ impl Source {
         }
         book.frames_asked += frames;
         self.stats = book.handle.stats();
+        if let Input::Rtp(receiver) = &mut self.input {
+            receiver.set_room(self.stats.room);
+        }
         // Statistics come back now and then; those of this callback are told by their frames.
         if self.stats.total_samples_received == book.frames_asked {
             book.check(&self.stats);

@@ -158,6 +158,11 @@ impl World {
         self.nodes[id].forward.counts()
     }
 
+    /// What became of what the server sent to a client.
+    pub fn carried_back(&self, id: Id) -> netem::Counts {
+        self.nodes[id].back.counts()
+    }
+
     /// Which of a client's packets came when, over datagrams.
     pub fn arrivals(&self, id: Id) -> &[Arrival] {
         self.nodes[id].arrivals.all()
@@ -252,7 +257,10 @@ impl World {
                 }
             }
             while let Some(bytes) = back.poll_output(now) {
-                client.handle_bytes(now, &bytes);
+                client.handle_bytes(now, &bytes, |bytes| {
+                    trace.packet(now, bytes);
+                    forward.handle_input(now, bytes);
+                });
             }
         }
         while let Some(id) = server.poll_transmit(now, packet) {

@@ -7,6 +7,7 @@ mod clients;
 mod clocks;
 mod fidelity;
 mod hostile;
+mod loss;
 mod network;
 mod opus;
 mod overruns;

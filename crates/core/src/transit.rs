@@ -1,0 +1,87 @@
+//! How long packets are on their way, measured against the fastest.
+
+use std::time::Duration;
+
+use crate::Instant;
+
+/// What was fastest longer ago than this no longer counts, in seconds: clocks drift and paths
+/// change.
+const REMEMBERED: f64 = 4.0;
+
+/// The shortest transit of late. A transit is an arrival less a time of another clock, in seconds:
+/// only differences mean anything.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Fastest {
+    since: Instant,
+    least: f64,
+    /// Of the time before `since`.
+    before: f64,
+}
+
+impl Fastest {
+    /// Begins with one transit.
+    pub fn new(now: Instant, transit: f64) -> Self {
+        Self { since: now, least: transit, before: f64::INFINITY }
+    }
+
+    /// Takes note of one more.
+    pub fn observe(&mut self, now: Instant, transit: f64) {
+        if now.seconds_since(self.since) > REMEMBERED / 2.0 {
+            *self = Self { since: now, least: transit, before: self.least };
+        }
+        self.least = self.least.min(transit);
+    }
+
+    /// The shortest.
+    pub fn get(&self) -> f64 {
+        self.least.min(self.before)
+    }
+}
+
+/// How much longer than the fastest most packets take.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Lateness {
+    mean: Duration,
+    deviation: Duration,
+}
+
+/// What the resolution of clocks and the turns of threads add.
+const GRAIN: Duration = Duration::from_millis(2);
+
+impl Lateness {
+    /// Takes note of one packet.
+    pub fn observe(&mut self, late: Duration) {
+        self.mean = (self.mean * 63 + late) / 64;
+        self.deviation = (self.deviation * 63 + late.abs_diff(self.mean)) / 64;
+    }
+
+    /// Few take longer than this.
+    pub fn most(&self) -> Duration {
+        self.mean + 3 * self.deviation + GRAIN
+    }
+}
+
+/// When which packet would arrive if nothing delayed it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Schedule {
+    /// This packet ...
+    pub number: i64,
+    /// ... then, ...
+    pub at: Instant,
+    /// ... and each next one so much later.
+    pub packet: Duration,
+}
+
+impl Schedule {
+    /// When a packet is due, within the last and next seconds.
+    pub fn on_time(&self, number: i64) -> Instant {
+        let packets = number.abs_diff(self.number).min(PACKETS_MAX) as u32;
+        match number < self.number {
+            true => self.at - self.packet * packets,
+            false => self.at + self.packet * packets,
+        }
+    }
+}
+
+/// Farther away from what has come nothing is reckoned with.
+const PACKETS_MAX: u64 = 4096;

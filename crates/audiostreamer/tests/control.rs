@@ -115,6 +115,7 @@ impl Pair {
                 wire: client::WireFormat::Rtp { codec: Codec::Pcm(Encoding::S16Be), types, fixed: None },
                 frame: None,
                 opus: Default::default(),
+                redundancy: Default::default(),
             },
             no_wait: false,
         }

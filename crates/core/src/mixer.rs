@@ -383,7 +383,15 @@ mod tests {
             let now = Instant::from_nanos(n as u64 * 10_000_000);
             let time = MediaTime((n * BLOCK) as i64);
             assert!(
-                voice_handle.send(Unit { time, frames: BLOCK as u32, arrived: now, payload: half.clone() }).is_ok()
+                voice_handle
+                    .send(Unit {
+                        time,
+                        frames: BLOCK as u32,
+                        arrived: now,
+                        origin: Default::default(),
+                        payload: half.clone()
+                    })
+                    .is_ok()
             );
             change(n, &mut voice_handle);
             let mut block = [0.0; BLOCK];

@@ -167,7 +167,8 @@ impl Sender {
             Message::Report { report, .. } if report.ssrc == ssrc => self.handle_report(now, report),
             Message::Reference { from, ntp } => {
                 // The first is answered at once: until it knows the round trip, nothing is asked for.
-                self.report_due |= self.reference.is_none() && self.position.is_some();
+                let first = self.reference.is_none() && self.position.is_some();
+                self.report_due |= first && self.redundancy != Redundancy::Off;
                 self.reference = Some((from, ntp.middle(), now));
             }
             Message::Nack { ssrc: of, sequence } if of == ssrc => self.history.handle_asked(now, sequence),

@@ -106,7 +106,7 @@ fn sounds_table() -> Table {
     let mut runs = Vec::new();
     for (sound, client) in sounds {
         for (name, netem) in paths(&client) {
-            let run = Run { client, seconds: SOUND_SECONDS, ..run(netem, TUNED[0], SKEWS[1]) };
+            let run = Run { client: client.fragile(), seconds: SOUND_SECONDS, ..run(netem, TUNED[0], SKEWS[1]) };
             runs.push((format!("{name}: {sound}"), run));
         }
     }
@@ -145,7 +145,7 @@ pub fn paths(client: &Client) -> Vec<(&'static str, Netem)> {
 }
 
 fn run(netem: Netem, seed: u64, ppm: (f64, f64)) -> Run {
-    Run { netem, client: Client::l24(), profile: Profile::Talk, seed, ppm, seconds: PATH_SECONDS }
+    Run { netem, client: Client::l24().fragile(), profile: Profile::Talk, seed, ppm, seconds: PATH_SECONDS }
 }
 
 fn cells(figures: &[Figures], cell: impl Fn(Vec<f64>, usize) -> String) -> Vec<String> {

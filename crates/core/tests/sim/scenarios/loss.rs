@@ -40,6 +40,9 @@ fn outcome(client: Client, netem: Netem, server: Server, seed: u64) -> Outcome {
 
 const SECONDS: f64 = 120.0;
 
+/// One report is sent sooner, and nothing else.
+const REPORT_MORE: f64 = 1.0001;
+
 #[test]
 fn what_is_lost_is_sent_once_more_where_the_delay_leaves_room_for_a_round_trip() {
     for seed in [1, 101] {
@@ -53,13 +56,14 @@ fn what_is_lost_is_sent_once_more_where_the_delay_leaves_room_for_a_round_trip()
 #[test]
 fn what_would_come_too_late_is_not_asked_for() {
     let outcome = outcome(Client::l16(), bursty(60.0), Server::new().latency(40), 1);
-    assert_eq!(outcome.cost, 1.0, "{outcome:?}");
+    assert!(outcome.cost < REPORT_MORE, "{outcome:?}");
 }
 
 #[test]
 fn a_clean_link_costs_nothing_but_reports() {
     let outcome = outcome(Client::l16(), paths::wired_lan(), Server::new().latency(20), 1);
-    assert_eq!((outcome.concealed, outcome.cost), (0.0, 1.0), "{outcome:?}");
+    assert_eq!(outcome.concealed, 0.0, "{outcome:?}");
+    assert!(outcome.cost < REPORT_MORE, "{outcome:?}");
     assert!(outcome.back < 3000.0, "{outcome:?}");
 }
 

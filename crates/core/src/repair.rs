@@ -8,8 +8,10 @@ use std::time::Duration;
 use crate::Instant;
 use crate::feedback::{Missing, WINDOW};
 
-/// A packet that was overtaken by the next ones has so long before it is asked for.
+/// A packet that was overtaken by the next ones has so long before it is asked for: longer where
+/// that was not long enough of late, up to this.
 const REORDERED: Duration = Duration::from_millis(2);
+const REORDERED_MAX: Duration = Duration::from_millis(25);
 
 /// Asked again when the repair is overdue by so much.
 const OVERDUE: Duration = Duration::from_millis(2);
@@ -41,6 +43,8 @@ pub(crate) struct Arrivals {
     trip: Option<(Duration, Duration)>,
     /// The share of those that were overdue and never came.
     trust: f64,
+    /// How long those take that are overtaken.
+    reordered: Duration,
     repaired: u64,
 }
 
@@ -54,6 +58,7 @@ enum Slot {
 
 #[derive(Clone, Copy, Debug)]
 struct Hole {
+    since: Instant,
     deadline: Option<Instant>,
     /// When it is to be asked for.
     next: Instant,
@@ -72,7 +77,8 @@ impl Arrivals {
     /// Begins with the packet of that number.
     pub fn new(first: i64) -> Self {
         let (slots, wanted) = ([Slot::Came; WINDOW], Vec::new());
-        Self { highest: first, expected: first, slots, wanted, trip: None, trust: 0.0, repaired: 0 }
+        let (trip, trust, reordered) = (None, 0.0, REORDERED);
+        Self { highest: first, expected: first, slots, wanted, trip, trust, reordered, repaired: 0 }
     }
 
     /// A packet has come. `deadline` says until when one of that number may come; `None` where that
@@ -82,7 +88,8 @@ impl Arrivals {
         let overdue = (self.highest + 1..=self.expected.min(sequence - 1)).filter(|&n| self.hole(n).is_some()).count();
         (0..overdue).for_each(|_| self.trust += TRUST_STEP * (1.0 - self.trust));
         for missing in known + 1..sequence {
-            self.miss(missing, now + REORDERED, deadline(missing));
+            self.reordered = (self.reordered * 127 / 128).max(REORDERED);
+            self.miss(missing, now, now + self.reordered, deadline(missing));
         }
         if sequence > known {
             self.slots[index(sequence)] = Slot::Came;
@@ -99,7 +106,7 @@ impl Arrivals {
     /// The packet after all that are known should have come by now.
     pub fn handle_overdue(&mut self, now: Instant, deadline: impl Fn(i64) -> Option<Instant>) {
         self.expected += 1;
-        self.miss(self.expected, now, deadline(self.expected));
+        self.miss(self.expected, now, now, deadline(self.expected));
         self.forget_old();
     }
 
@@ -120,8 +127,8 @@ impl Arrivals {
         }
     }
 
-    fn miss(&mut self, sequence: i64, next: Instant, deadline: Option<Instant>) {
-        self.slots[index(sequence)] = Slot::Missing(Hole { deadline, next, asked: None, again: false });
+    fn miss(&mut self, sequence: i64, since: Instant, next: Instant, deadline: Option<Instant>) {
+        self.slots[index(sequence)] = Slot::Missing(Hole { since, deadline, next, asked: None, again: false });
         if deadline.is_some() {
             self.wanted.push(sequence);
         }
@@ -146,6 +153,7 @@ impl Arrivals {
         let answer = |asked: Instant| self.trip.is_none_or(|(trip, _)| now - asked > trip / 2);
         let Some(asked) = hole.asked.filter(|&asked| answer(asked)) else {
             self.trust -= TRUST_STEP * self.trust;
+            self.reordered = self.reordered.max((now - hole.since) * 5 / 4).min(REORDERED_MAX);
             self.slots[index(sequence)] = Slot::Came;
             return Came::First;
         };

@@ -20,7 +20,7 @@ fn a_clean_link_plays_every_sample_once_at_one_delay() {
 #[test]
 fn a_loss_leaves_a_hole_of_its_own_length_and_the_timeline_stands() {
     let mut world = World::new(Server::new());
-    let client = world.add(Client::l24(), Netem::ideal().delay(10.0).loss(0.05));
+    let client = world.add(Client::l24().fragile(), Netem::ideal().delay(10.0).loss(0.05));
     world.run(seconds(20.0));
     world.reroute(client, Netem::ideal().delay(10.0));
     world.run(seconds(1.0));
@@ -37,7 +37,7 @@ fn a_loss_leaves_a_hole_of_its_own_length_and_the_timeline_stands() {
 #[test]
 fn reports_tell_the_sender_what_was_lost_and_how_long_the_way_is() {
     let mut world = World::new(Server::new());
-    let client = world.add(Client::l24(), Netem::ideal().delay(30.0).loss(0.1));
+    let client = world.add(Client::l24().fragile(), Netem::ideal().delay(30.0).loss(0.1));
     world.run(seconds(30.0));
     world.reroute(client, Netem::ideal().delay(30.0));
     world.run(seconds(2.0));
@@ -51,7 +51,7 @@ fn reports_tell_the_sender_what_was_lost_and_how_long_the_way_is() {
 #[test]
 fn packets_that_are_overtaken_within_the_latency_are_not_missed() {
     let mut world = World::new(Server::new().latency(30));
-    let client = world.add(Client::l24(), Netem::ideal().delay(5.0).reorder(0.2));
+    let client = world.add(Client::l24().fragile(), Netem::ideal().delay(5.0).reorder(0.2));
     world.run(seconds(10.0));
     let heard = world.heard(client);
     assert!(world.carried(client).reordered > 100);

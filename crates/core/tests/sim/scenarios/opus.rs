@@ -31,7 +31,7 @@ fn every_packet_length_is_heard() {
 #[test]
 fn short_losses_are_no_silence() {
     let mut world = World::new(Server::new());
-    let client = world.add(Client::opus(), Netem::ideal().delay(5.0).loss(0.05));
+    let client = world.add(Client::opus().fragile(), Netem::ideal().delay(5.0).loss(0.05));
     world.run(seconds(20.0));
     assert!(world.played(client).concealment_events > 100);
     assert_eq!(world.recording(client).silences(25.0), []);

@@ -23,7 +23,7 @@ fn steepest(client: Client, netem: Netem) -> f32 {
 fn losses_do_not_click() {
     for (client, limit) in [(Client::l24(), STEEPEST), (Client::opus(), STEEPEST_OPUS)] {
         for frames in [120, 240, 480] {
-            let steepest = steepest(client.frames(frames), Netem::ideal().delay(5.0).loss(0.05));
+            let steepest = steepest(client.frames(frames).fragile(), Netem::ideal().delay(5.0).loss(0.05));
             assert!(steepest < limit, "{}, {frames} frames: {steepest}", client.format);
         }
     }
@@ -32,7 +32,7 @@ fn losses_do_not_click() {
 #[test]
 fn losses_shorter_than_a_fade_do_not_click() {
     for loss in [0.05, 0.3] {
-        let steepest = steepest(Client::l24().frames(64), Netem::ideal().delay(5.0).loss(loss));
+        let steepest = steepest(Client::l24().frames(64).fragile(), Netem::ideal().delay(5.0).loss(loss));
         assert!(steepest < STEEPEST, "{loss}: {steepest}");
     }
 }

@@ -28,7 +28,7 @@ struct State {
     delay_ms: AtomicU64,
     reorders: AtomicU32,
     flights: Mutex<Vec<Flight>>,
-    lossy: AtomicBool,
+    losses: AtomicU32,
 }
 
 /// Datagrams of one side, up to the next of the other.
@@ -84,9 +84,10 @@ impl Relay {
         self.state.flights.lock().expect("no relay panics").clone()
     }
 
-    /// From now on loses two of each forty datagrams of the client, one after the other.
+    /// From now on loses two of each forty datagrams of the client, one after the other, twelve in
+    /// all: of the last ones nobody would know.
     pub fn lose(&self) {
-        self.state.lossy.store(true, Ordering::Relaxed);
+        self.state.losses.store(12, Ordering::Relaxed);
     }
 
     /// Ends it; what the client has sent.
@@ -113,7 +114,9 @@ fn forward(front: &UdpSocket, server: u16, state: &State) -> Vec<Vec<u8>> {
             let datagram = &mut buffer[..length];
             state.note(true, datagram);
             seen.push(datagram.to_vec());
-            let lost = state.lossy.load(Ordering::Relaxed) && seen.len() % 40 < 2;
+            let losses = state.losses.load(Ordering::Relaxed);
+            let lost = losses > 0 && seen.len() % 40 < 2;
+            state.losses.store(losses - u32::from(lost), Ordering::Relaxed);
             if passes && !lost {
                 there.push(datagram, state);
             }

@@ -13,7 +13,7 @@ const KEPT: Duration = Duration::from_secs(1);
 const PACKETS_MAX: usize = 2048;
 
 /// The same packet is sent again this often, and not sooner after the last time than this.
-const RESENT_MAX: u32 = 4;
+const RESENT_MAX: u32 = 6;
 const RESENT_APART: Duration = Duration::from_millis(4);
 
 /// Of all packets sent, so many may be repairs, and so many in a row. More than that is asked for

@@ -62,8 +62,9 @@ struct Hole {
     deadline: Option<Instant>,
     /// When it is to be asked for.
     next: Instant,
+    /// When it was asked for last, and how often.
     asked: Option<Instant>,
-    again: bool,
+    times: u32,
 }
 
 /// What a packet is that has come.
@@ -128,7 +129,7 @@ impl Arrivals {
     }
 
     fn miss(&mut self, sequence: i64, since: Instant, next: Instant, deadline: Option<Instant>) {
-        self.slots[index(sequence)] = Slot::Missing(Hole { since, deadline, next, asked: None, again: false });
+        self.slots[index(sequence)] = Slot::Missing(Hole { since, deadline, next, asked: None, times: 0 });
         if deadline.is_some() {
             self.wanted.push(sequence);
         }
@@ -159,7 +160,7 @@ impl Arrivals {
         };
         self.slots[index(sequence)] = Slot::Repaired;
         self.repaired += 1;
-        if !hole.again {
+        if hole.times == 1 {
             self.measure(now - asked); // else nobody knows which request it answers
         }
         Came::Repair
@@ -188,8 +189,14 @@ impl Arrivals {
             }
             if hole.next <= now && (trusted || sequence < highest) && asked.len() < ASKED_MAX {
                 asked.push(sequence as u16);
-                hole.again = hole.asked.replace(now).is_some();
-                hole.next = next_ask(now, deadline, trip, varies);
+                hole.asked = Some(now);
+                hole.next = next_ask(
+                    now,
+                    deadline,
+                    (trip + 2 * varies + OVERDUE) * (1 << hole.times.min(6)),
+                    trip + 2 * varies,
+                );
+                hole.times += 1;
             }
             true
         });
@@ -231,12 +238,11 @@ impl Arrivals {
     }
 }
 
-/// When to ask again: when the answer is overdue, or, where that would be too late, at the last
-/// moment at which an answer may still come in time.
-fn next_ask(now: Instant, deadline: Instant, trip: Duration, varies: Duration) -> Instant {
-    let overdue = now + trip + 2 * varies + OVERDUE;
-    let last = deadline - trip - 2 * varies;
-    if overdue > last && last > now + trip / 4 { last } else { overdue }
+/// When to ask again: when the answer is overdue, each time after twice as long (a busy machine is
+/// no loss), or, where that would be too late, when an answer just comes in time.
+fn next_ask(now: Instant, deadline: Instant, overdue: Duration, trip: Duration) -> Instant {
+    let last = deadline - trip;
+    if now + overdue > last && last > now + trip / 4 { last } else { now + overdue }
 }
 
 /// Where a packet has its slot.

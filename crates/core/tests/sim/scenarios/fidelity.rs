@@ -42,7 +42,8 @@ fn voices_and_strings_are_still_themselves_after_opus() {
 /// The last of twelve seconds of a sine, in dB.
 fn distortion(server: Server, ppm: f64) -> f64 {
     let mut world = World::new(server);
-    let client = Client::l24().signal(Signal::Sine).card(Card::new(2).ppm(ppm));
+    // Without repairs, which a wired link never needs: one that is asked for changes all jitter after it.
+    let client = Client::l24().fragile().signal(Signal::Sine).card(Card::new(2).ppm(ppm));
     let client = world.add(client, paths::wired_lan());
     world.run(seconds(22.0));
     world.recording(client).distortion(20.9)

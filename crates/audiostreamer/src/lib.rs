@@ -6,7 +6,7 @@
 //! is in the crate [`audiostreamer_core`], without input, output or clock.
 //!
 //! - [`server`]: listens on UDP and TCP, mixes what arrives into one sink.
-//! - [`client`]: sends one source to one server, and waits for it where it is not there.
+//! - [`client`]: sends one source to one server or several, and waits for those that are not there.
 //! - [`device`]: sources and sinks. Sound cards, files, pipes and tones look the same from inside.
 //! - [`link`]: packets to and from one peer, encrypted or plain.
 //! - [`stats`]: the same, once a second, for programs: JSON and Prometheus.
@@ -57,15 +57,17 @@
 //!         limits: server::Limits::default(),
 //!     };
 //!     let client = client::Config {
-//!         host: "127.0.0.1".into(),
-//!         port: DEFAULT_PORT,
+//!         destinations: vec![client::Destination {
+//!             host: "127.0.0.1".into(),
+//!             port: DEFAULT_PORT,
+//!             credentials: Some(Credentials {
+//!                 identity,
+//!                 server: ServerKey::Exactly(key),
+//!                 token: None,
+//!                 code: Default::default(),
+//!             }),
+//!         }],
 //!         protocol: Protocol::Auto,
-//!         credentials: Some(Credentials {
-//!             identity,
-//!             server: ServerKey::Exactly(key),
-//!             token: None,
-//!             code: Default::default(),
-//!         }),
 //!         source: SourceSpec::Tone(440.0),
 //!         record: None,
 //!         wanted: Wanted::default(),
@@ -87,7 +89,7 @@
 //!         server::run(server, show, sleep(Duration::from_secs(6))),
 //!         client::run(client, show, sleep(Duration::from_secs(5))),
 //!     )?;
-//!     println!("{} packets sent, {} lost", sent.stats.packets_sent, played.packets_lost);
+//!     println!("{} packets sent, {} lost", sent.destinations[0].stats.packets_sent, played.packets_lost);
 //!     Ok(())
 //! }
 //! ```

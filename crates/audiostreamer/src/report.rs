@@ -45,6 +45,8 @@ pub enum Event {
     Waiting { peer: String, why: String },
     /// Sound gets through, as far as can be known.
     Streaming { peer: String, transport: Transport, encrypted: bool, format: String },
+    /// That server will not be tried again; the sound to the others goes on.
+    GivenUp { peer: String, why: String },
     /// The server's key was seen for the first time, and is kept.
     Met { peer: String, key: Fingerprint },
     /// The server has said that it ends.
@@ -90,6 +92,7 @@ impl fmt::Display for Event {
             Event::Met { peer, key } => {
                 write!(f, "{peer} is new here: its key {key} is kept, and another one will not be accepted")
             }
+            Event::GivenUp { peer, why } => write!(f, "{peer} gets no sound: {why}"),
             Event::ServerEnded { peer } => write!(f, "the server at {peer} has ended; waiting for it to come back"),
             Event::ServerSilent { peer, silent } => {
                 write!(f, "no answer from {peer} for {} s; still sending", silent.as_secs())
@@ -109,7 +112,10 @@ impl fmt::Display for Event {
             Event::ClientRefused { peer, limit } => {
                 write!(f, "client {peer} is not played: {limit} play already (--max-clients)")
             }
-            Event::Sent(counted) => sent(counted, f),
+            Event::Sent(counted) => {
+                counted.fmt(f)?;
+                card_lost(counted.xruns, f)
+            }
             Event::Played(counted) => played(counted, f),
         }
     }
@@ -117,19 +123,6 @@ impl fmt::Display for Event {
 
 fn secrecy(encrypted: bool) -> &'static str {
     if encrypted { ", encrypted" } else { "" }
-}
-
-fn sent(counted: &client::Counted, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let client::Counted { duration, stats, packets_dropped, frames_lost, xruns } = counted;
-    write!(f, "sent {:.1} s in {} packets", duration.as_secs_f64(), stats.packets_sent)?;
-    write!(f, ", {} lost on the way", stats.packets_lost)?;
-    if *packets_dropped > 0 {
-        write!(f, ", {packets_dropped} not sent because the connection was too slow")?;
-    }
-    if *frames_lost > 0 {
-        write!(f, ", {frames_lost} frames lost before they could be sent")?;
-    }
-    card_lost(*xruns, f)
 }
 
 fn played(counted: &server::Counted, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -214,7 +207,11 @@ mod tests {
 
     #[test]
     fn xruns_are_told_where_there_were_some() {
-        let sent = |xruns| Event::Sent(client::Counted { xruns, ..Default::default() }).to_string();
+        let to = |peer: &str| client::Sent { peer: peer.into(), stats: Default::default(), packets_dropped: 0 };
+        let sent = |xruns| {
+            let destinations = vec![to("studio:5004")];
+            Event::Sent(client::Counted { xruns, destinations, ..Default::default() }).to_string()
+        };
         assert_eq!(sent(0), "sent 0.0 s in 0 packets, 0 lost on the way");
         assert_eq!(sent(1), "sent 0.0 s in 0 packets, 0 lost on the way, 1 xrun of the sound card");
         let played = |xruns| Event::Played(server::Counted { xruns, ..Default::default() }).to_string();

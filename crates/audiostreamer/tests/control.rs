@@ -99,13 +99,15 @@ impl Pair {
     fn client(&self) -> client::Config {
         let types = Box::<PayloadTypes>::default();
         client::Config {
-            host: "127.0.0.1".into(),
-            port: self.port,
+            destinations: vec![client::Destination {
+                host: "127.0.0.1".into(),
+                port: self.port,
+                credentials: self.identity.clone().map(|identity| {
+                    let server = ServerKey::Exactly(identity.fingerprint());
+                    Credentials { identity, server, token: None, code: Default::default() }
+                }),
+            }],
             protocol: Protocol::Only(self.transport),
-            credentials: self.identity.clone().map(|identity| {
-                let server = ServerKey::Exactly(identity.fingerprint());
-                Credentials { identity, server, token: None, code: Default::default() }
-            }),
             source: SourceSpec::Tone(440.0),
             record: None,
             wanted: Wanted::default(),
@@ -231,7 +233,7 @@ async fn who_is_sent_away_and_goes_on_in_the_clear_is_not_heard() {
             .await;
     })
     .await;
-    assert!(sent.unwrap().stats.packets_sent > 0);
+    assert!(sent.unwrap().destinations[0].stats.packets_sent > 0);
     assert_eq!(played.clients, 1);
     assert!(played.packets_refused > 0, "{played:?}");
 }

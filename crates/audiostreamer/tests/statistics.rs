@@ -36,7 +36,7 @@ fn each_second_is_an_object_that_says_what_is_true() {
     let server = Server::start(&[&format!("--stats=json:{}", served.display()), "--profile=live"]);
     let streams = |object: &Value| object["streams"].as_array().map_or(0, Vec::len);
     let first = wait_for_object(&served, "a second without anybody", |object| streams(object) == 0);
-    assert_eq!((&first["schema"], &first["side"]), (&"audiostreamer-stats/1".into(), &"server".into()));
+    assert_eq!((&first["schema"], &first["side"]), (&"audiostreamer-stats/2".into(), &"server".into()));
     assert_eq!((&first["profile"], &first["wantedDelay"]), (&"live".into(), &0.5.into()));
 
     let client = tone(&server.address(), &[&format!("--stats=json:{}", sent.display()), "--bitrate=64k"]);
@@ -59,10 +59,11 @@ fn each_second_is_an_object_that_says_what_is_true() {
     let target = stream["targetDelay"].as_f64().unwrap();
     assert!((0.5..0.51).contains(&target), "--latency 500ms is wanted: {stream}");
 
-    let heard = wait_for_object(&sent, "an answer", |object| object["roundTripTime"].is_f64());
-    assert_eq!((&heard["side"], &heard["state"]), (&"client".into(), &"streaming".into()));
-    assert_eq!(heard["peer"], server.address());
-    let whole_second = |object: &Value| (50e3..80e3).contains(&object["bitrate"].as_f64().unwrap_or_default());
+    let to = |object: &Value| object["destinations"][0].clone();
+    let heard = wait_for_object(&sent, "an answer", |object| to(object)["roundTripTime"].is_f64());
+    assert_eq!((&heard["side"], &to(&heard)["state"]), (&"client".into(), &"streaming".into()));
+    assert_eq!(to(&heard)["peer"], server.address());
+    let whole_second = |object: &Value| (50e3..80e3).contains(&to(object)["bitrate"].as_f64().unwrap_or_default());
     wait_for_object(&sent, "a second of 64 kbit/s", whole_second);
     client.interrupt().assert_code(0);
     wait_for_object(&served, "nobody again", |object| {

@@ -22,9 +22,9 @@ use crate::{client, sdp};
 #[derive(Debug, Args)]
 pub struct ClientArgs {
     /// The server: a name or an address, with its port where that is not 5004; or an invite, the line
-    /// that the server has printed
-    #[arg(value_name = "HOST[:PORT]|INVITE", value_parser = values::server)]
-    pub server: ServerArg,
+    /// that the server has printed. Several hear the same, and one that fails disturbs no other
+    #[arg(value_name = "HOST[:PORT]|INVITE", required = true, value_delimiter = ',', value_parser = values::server)]
+    pub servers: Vec<ServerArg>,
     /// A code that `audiostreamer pair` has shown on the server, in place of an invite
     #[arg(long, value_name = "CODE")]
     pub code: Option<Code>,
@@ -132,11 +132,8 @@ impl ClientArgs {
             ClientProtocol::Udp => Protocol::Only(Transport::Udp),
             ClientProtocol::Tcp => Protocol::Only(Transport::Tcp),
         };
-        let (host, port) = match &self.server {
-            ServerArg::Host(host, port) => (host.clone(), *port),
-            ServerArg::Invite(invite) => (invite.host.clone(), invite.port),
-        };
         let media = self.media()?;
+        let destinations = self.destinations()?;
         if let (Some(path), client::WireFormat::Rtp { fixed: Some((payload_type, format)), .. }) =
             (&self.wire.sdp, &media.wire)
         {
@@ -144,13 +141,14 @@ impl ClientArgs {
                 Protocol::Only(transport) => transport,
                 Protocol::Auto => Transport::Udp,
             };
-            sdp::write(path, (&host, port), transport, *payload_type, *format)?;
+            let [destination] = &*destinations else {
+                return Err(Error::Usage("--sdp describes what is sent to one server: name one".into()));
+            };
+            sdp::write(path, (&destination.host, destination.port), transport, *payload_type, *format)?;
         }
         Ok(client::Config {
-            host,
-            port,
+            destinations,
             protocol,
-            credentials: self.credentials()?,
             source: SourceSpec::parse(self.input.as_deref(), self.input_format).map_err(Error::Usage)?,
             record: self.record.clone(),
             wanted: self.card.wanted(),
@@ -161,18 +159,47 @@ impl ClientArgs {
         })
     }
 
-    fn credentials(&self) -> Result<Option<Credentials>, Error> {
-        if self.wire.is_plain() {
-            return match self.server {
+    fn destinations(&self) -> Result<Vec<client::Destination>, Error> {
+        if self.code.is_some() && self.servers.len() > 1 {
+            return Err(Error::Usage("a --code is that of one server: name one".into()));
+        }
+        let of_this_machine = match self.wire.is_plain() {
+            true => None,
+            false => {
+                let state = State::open()?;
+                Some((Identity::load_or_make(&state)?, KnownHosts::of(&state)))
+            }
+        };
+        let mut destinations = Vec::<client::Destination>::new();
+        for server in &self.servers {
+            let (host, port) = match server {
+                ServerArg::Host(host, port) => (host.clone(), *port),
+                ServerArg::Invite(invite) => (invite.host.clone(), invite.port),
+            };
+            let credentials = self.credentials(server, of_this_machine.clone())?;
+            let destination = client::Destination { host, port, credentials };
+            if destinations.iter().any(|other| other.to_string() == destination.to_string()) {
+                return Err(Error::Usage(format!("{destination} is named twice: it would hear everything twice")));
+            }
+            destinations.push(destination);
+        }
+        Ok(destinations)
+    }
+
+    fn credentials(
+        &self,
+        server: &ServerArg,
+        of_this_machine: Option<(Identity, KnownHosts)>,
+    ) -> Result<Option<Credentials>, Error> {
+        let Some((identity, known)) = of_this_machine else {
+            return match server {
                 ServerArg::Invite(_) => {
                     Err(Error::Usage("an invite is for an encrypted link: leave out --plain".into()))
                 }
                 ServerArg::Host(..) => Ok(None),
             };
-        }
-        let state = State::open()?;
-        let (identity, known) = (Identity::load_or_make(&state)?, KnownHosts::of(&state));
-        let (server, token) = match &self.server {
+        };
+        let (server, token) = match server {
             ServerArg::Host(..) => (ServerKey::Known(known), None),
             ServerArg::Invite(_) if self.code.is_some() => {
                 return Err(Error::Usage("an invite needs no --code".into()));

@@ -1,14 +1,16 @@
-//! The client: one source, sent to one server.
+//! The client: one source, sent to one server or several.
 //!
 //! Two threads beside the device's own. The *send thread* (`send`) does everything that a
 //! captured block needs until it is on the wire, so that nothing stands between them. The runtime
-//! of [`run`] keeps the link, reads what the server says, and waits for the end.
+//! of [`run`] keeps the links, reads what the servers say, and waits for the end.
 
+mod feed;
 mod media;
 mod send;
 mod shaping;
 mod status;
 
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::mpsc;
 use std::time::Duration;
@@ -18,6 +20,7 @@ use audiostreamer_core::sender::Redundancy;
 use audiostreamer_core::{ChannelMap, Codec, Format, PayloadTypes, codec::opus};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use crate::capture;
 use crate::clock;
@@ -28,25 +31,20 @@ use crate::link::tcp::Framing;
 use crate::link::{
     Credentials, Link, LinkEvent, Protocol, Security, Target, Transport, keep_connected, keep_connected_either_way,
 };
-use crate::report::{Event, Report};
+use crate::report::{Event, Report, host_port};
 use crate::volume::Volume;
 
 use media::PayloadMax;
-pub use send::Counted;
 use send::{FromSend, SendEvent};
-pub use status::{State, Status};
+pub use status::{Counted, FeedStatus, Sent, State, Status};
 
 /// What a client does.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The server: a name or an address. A name is looked up anew at each attempt.
-    pub host: String,
-    /// Its port, for UDP and TCP alike.
-    pub port: u16,
+    /// The servers: at least one. Each has its own link, and one that fails disturbs no other.
+    pub destinations: Vec<Destination>,
     /// How the packets travel.
     pub protocol: Protocol,
-    /// How both ends recognise each other on an encrypted link; `None` sends in the clear.
-    pub credentials: Option<Credentials>,
     /// What is sent.
     pub source: SourceSpec,
     /// A WAV file for a copy of what is captured.
@@ -59,8 +57,25 @@ pub struct Config {
     pub volume: Volume,
     /// How it is coded.
     pub media: Media,
-    /// Give up when the server is not there, rather than wait for it.
+    /// Give up a server that is not there, rather than wait for it.
     pub no_wait: bool,
+}
+
+/// One server.
+#[derive(Clone, Debug)]
+pub struct Destination {
+    /// A name or an address. A name is looked up anew at each attempt.
+    pub host: String,
+    /// Its port, for UDP and TCP alike.
+    pub port: u16,
+    /// How both ends recognise each other on an encrypted link; `None` sends in the clear.
+    pub credentials: Option<Credentials>,
+}
+
+impl fmt::Display for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&host_port(&self.host, self.port))
+    }
 }
 
 /// How the sound is coded and packed.
@@ -89,17 +104,20 @@ pub enum WireFormat {
 
 impl Config {
     /// What an encrypted datagram holds on every path, less the header of RTP.
-    fn payload_bytes_max(&self) -> PayloadMax {
-        match self.credentials {
-            Some(_) => PayloadMax::Bytes(DATAGRAM_BYTES_MIN - HEADER_BYTES),
-            None => PayloadMax::None,
+    fn payload_max(&self) -> PayloadMax {
+        match self.destinations.iter().any(|destination| destination.credentials.is_some()) {
+            true => PayloadMax::Bytes(DATAGRAM_BYTES_MIN - HEADER_BYTES),
+            false => PayloadMax::None,
         }
     }
 
     /// Refuses what would be lost packet by packet.
     fn check(&self) -> Result<(), Error> {
+        if self.destinations.is_empty() {
+            return Err(Error::Usage("there is no server to send to".into()));
+        }
         let (WireFormat::Rtp { codec: Codec::Opus, .. }, PayloadMax::Bytes(max), Some(frame)) =
-            (&self.media.wire, self.payload_bytes_max(), self.media.frame)
+            (&self.media.wire, self.payload_max(), self.media.frame)
         else {
             return Ok(());
         };
@@ -149,10 +167,12 @@ pub async fn run_with(
         wake.unpark();
     };
 
-    let keep_link = {
+    let mut keep_links = JoinSet::new();
+    for (index, destination) in config.destinations.iter().enumerate() {
         let tell = tell.clone();
-        keep_link(&config, move |event: LinkEvent| tell(SendEvent::Link(event)))
-    };
+        let handle = move |event: LinkEvent| tell(SendEvent::Link(index, event));
+        keep_links.spawn(keep_link(config.clone(), destination.clone(), handle));
+    }
     let start = || start_source(&config, recording.as_ref(), &xruns, sending.thread().clone(), tell.clone());
     let streaming = async {
         // A card or a pipe can't wait: its sound is now. A file begins when somebody hears it.
@@ -175,17 +195,16 @@ pub async fn run_with(
     let result = tokio::select! {
         result = streaming => result,
         () = follow_volume => unreachable!("it is followed until it is dropped"),
-        () = keep_link => unreachable!("a link is kept until it is dropped"),
         // Good-bye is said before the source is closed, which may take a while.
         () = async { shutdown.await; tell(SendEvent::Finish) } => Ok(()),
     };
     tell(SendEvent::Finish);
-    let (counted, link) = join(sending, &mut from_send).await;
-    if let Some(link) = link {
-        link.finish().await;
-    }
-    if result.is_ok() || counted.stats.packets_sent > 0 {
-        report(Report::Event(Event::Sent(counted)));
+    keep_links.shutdown().await;
+    let (counted, links) = join(sending, &mut from_send).await;
+    // All at the same time, as each may take its while.
+    links.into_iter().map(Link::finish).collect::<JoinSet<()>>().join_all().await;
+    if result.is_ok() || counted.destinations.iter().any(|sent| sent.stats.packets_sent > 0) {
+        report(Report::Event(Event::Sent(counted.clone())));
     }
     result.map(|()| counted)
 }
@@ -198,7 +217,7 @@ fn start_source(
     tell: impl Fn(SendEvent) + Send + Clone + 'static,
 ) -> Result<device::Running, Error> {
     let make = {
-        let (tell, media, payload_max) = (tell.clone(), config.media.clone(), config.payload_bytes_max());
+        let (tell, media, payload_max) = (tell.clone(), config.media.clone(), config.payload_max());
         let (map, recorders) = (config.map.clone(), recording.map(Recording::recorders));
         move |shape: &Shape| -> device::Capture {
             let frames = media::frames_worth_sending(&media, &mapped(&map, shape), payload_max);
@@ -221,26 +240,28 @@ fn mapped(map: &ChannelMap, shape: &Shape) -> Shape {
 }
 
 /// Keeps the link that was asked for until it is dropped.
-async fn keep_link(config: &Config, handle: impl Fn(LinkEvent)) {
-    let Config { host, port, protocol, credentials, media, .. } = config;
+async fn keep_link(config: Config, destination: Destination, handle: impl Fn(LinkEvent)) {
+    let Config { protocol, media, .. } = config;
+    let Destination { host, port, credentials } = destination;
+    let is_encrypted = credentials.is_some();
     let security = match (credentials, &media.wire) {
-        (Some(credentials), _) => Security::Encrypted(Box::new(credentials.clone())),
+        (Some(credentials), _) => Security::Encrypted(Box::new(credentials)),
         (None, WireFormat::Rtp { .. }) => Security::Plain(Framing::Rfc4571),
         (None, WireFormat::Raw(_)) => Security::Plain(Framing::None),
     };
-    let target = |transport| Target { host: host.clone(), port: *port, transport, security };
-    match (protocol, credentials) {
-        (Protocol::Auto, Some(_)) => keep_connected_either_way(target(Transport::Udp), handle).await,
-        (Protocol::Auto, None) => keep_connected(target(Transport::Udp), handle).await,
-        (Protocol::Only(transport), _) => keep_connected(target(*transport), handle).await,
+    let target = |transport| Target { host, port, transport, security };
+    match (protocol, is_encrypted) {
+        (Protocol::Auto, true) => keep_connected_either_way(target(Transport::Udp), handle).await,
+        (Protocol::Auto, false) => keep_connected(target(Transport::Udp), handle).await,
+        (Protocol::Only(transport), _) => keep_connected(target(transport), handle).await,
     }
 }
 
 /// Waits for the send thread to say good-bye on the wire; it never waits for anything itself.
 async fn join(
-    sending: std::thread::JoinHandle<(Counted, Option<Link>)>,
+    sending: std::thread::JoinHandle<(Counted, Vec<Link>)>,
     from_send: &mut UnboundedReceiver<FromSend>,
-) -> (Counted, Option<Link>) {
+) -> (Counted, Vec<Link>) {
     while from_send.recv().await.is_some() {} // until it drops its end
     sending.join().unwrap_or_default()
 }

@@ -87,7 +87,8 @@ impl Measured {
     }
 
     pub fn packets(&self) -> u64 {
-        self.client.as_ref().map_or(0, |client| client.stats.packets_sent)
+        let destinations = self.client.iter().flat_map(|client| &client.destinations);
+        destinations.map(|to| to.stats.packets_sent).sum()
     }
 
     pub fn packets_lost(&self) -> u64 {
@@ -156,15 +157,17 @@ fn server_config(sink: SinkSpec, identity: &Identity) -> server::Config {
 fn client_config(server: SocketAddr, source: SourceSpec, identity: Identity) -> client::Config {
     let wire = client::WireFormat::Rtp { codec: Codec::Opus, types: Box::default(), fixed: None };
     client::Config {
-        host: server.ip().to_string(),
-        port: server.port(),
+        destinations: vec![client::Destination {
+            host: server.ip().to_string(),
+            port: server.port(),
+            credentials: Some(Credentials {
+                server: ServerKey::Exactly(identity.fingerprint()),
+                identity,
+                token: None,
+                code: PairingCode::default(),
+            }),
+        }],
         protocol: Protocol::Only(Transport::Udp),
-        credentials: Some(Credentials {
-            server: ServerKey::Exactly(identity.fingerprint()),
-            identity,
-            token: None,
-            code: PairingCode::default(),
-        }),
         source,
         record: None,
         wanted: Wanted::default(),

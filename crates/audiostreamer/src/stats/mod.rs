@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use audiostreamer_core::Instant;
 
+use crate::client::FeedStatus;
 use crate::clock;
 use crate::report::Report;
-use crate::server::StreamId;
+use crate::server::{StreamId, StreamStatus};
 use snapshot::{Client, SCHEMA, Server, Side, Snapshot};
 
 /// How often.
@@ -24,9 +25,9 @@ pub struct Sampler {
     peak: f32,
     limiter_gain: f32,
     peaks: Vec<(StreamId, f32)>,
-    /// When the bytes were last counted, and how many there were of each stream.
+    /// When the bytes were last counted, and how many there were of each stream or to each destination.
     counted: Instant,
-    bytes: Vec<(StreamId, u64)>,
+    bytes: Vec<(String, u64)>,
 }
 
 impl Sampler {
@@ -60,9 +61,10 @@ impl Sampler {
         let side = match report {
             Report::Server(status) => Side::Server(self.sample_server(now, status)),
             Report::Client(status) => {
-                let bitrate = self.bitrate(now, StreamId::default(), status.stats.bytes_sent);
-                self.bytes = vec![(StreamId::default(), status.stats.bytes_sent)];
-                Side::Client(Client { peak: self.peak, ..Client::new(status, bitrate) })
+                let bitrate = |to: &FeedStatus| self.bitrate(now, &to.peer, to.stats.bytes_sent);
+                let client = Client { peak: self.peak, ..Client::new(status, bitrate) };
+                self.bytes = status.destinations.iter().map(|to| (to.peer.clone(), to.stats.bytes_sent)).collect();
+                Side::Client(client)
             }
             Report::Event(_) => unreachable!("an event is no status"),
         };
@@ -72,8 +74,9 @@ impl Sampler {
     }
 
     fn sample_server(&mut self, now: Instant, status: &crate::server::Status) -> Server {
-        let mut server = Server::new(status, |stream| self.bitrate(now, stream.id, stream.received.bytes_received));
-        self.bytes = status.streams.iter().map(|stream| (stream.id, stream.received.bytes_received)).collect();
+        let name = |stream: &StreamStatus| stream.id.0.to_string();
+        let mut server = Server::new(status, |stream| self.bitrate(now, &name(stream), stream.received.bytes_received));
+        self.bytes = status.streams.iter().map(|stream| (name(stream), stream.received.bytes_received)).collect();
         if let Some(output) = &mut server.output {
             (output.peak, output.limiter_gain) = (self.peak, self.limiter_gain);
         }
@@ -85,8 +88,8 @@ impl Sampler {
     }
 
     /// Bits of payload per second since the last snapshot; of a new stream, since then, too.
-    fn bitrate(&self, now: Instant, id: StreamId, bytes: u64) -> f64 {
-        let before = self.bytes.iter().find(|(known, _)| *known == id).map_or(0, |(_, bytes)| *bytes);
+    fn bitrate(&self, now: Instant, name: &str, bytes: u64) -> f64 {
+        let before = self.bytes.iter().find(|(known, _)| known == name).map_or(0, |(_, bytes)| *bytes);
         let seconds = now.seconds_since(self.counted).max(1e-3);
         bytes.saturating_sub(before) as f64 * 8.0 / seconds
     }
@@ -97,22 +100,27 @@ mod tests {
     use audiostreamer_core::{Format, sender};
 
     use super::*;
-    use crate::client::{State, Status};
+    use crate::client::{FeedStatus, State, Status};
     use crate::volume::Volume;
 
     fn status(peak: f32, bytes_sent: u64) -> Report {
         Report::Client(Status {
-            state: State::Heard,
-            peer: "studio:5004".into(),
-            transport: None,
-            encrypted: true,
             format: Some(Format::OPUS),
             volume: Volume::default(),
             peak,
-            stats: sender::Stats { bytes_sent, ..Default::default() },
-            packets_dropped: 0,
             xruns: 0,
             send_delay: Duration::from_millis(3),
+            destinations: [("studio:5004", 1), ("kitchen:5004", 2)]
+                .into_iter()
+                .map(|(peer, times)| FeedStatus {
+                    state: State::Heard,
+                    peer: peer.into(),
+                    transport: None,
+                    encrypted: true,
+                    stats: sender::Stats { bytes_sent: times * bytes_sent, ..Default::default() },
+                    packets_dropped: 0,
+                })
+                .collect(),
         })
     }
 
@@ -127,12 +135,15 @@ mod tests {
         }
         let [Side::Client(first), Side::Client(second)] = [&samples[0].side, &samples[1].side] else { panic!() };
         assert_eq!((first.peak, second.peak), (0.75, 0.1));
-        assert_eq!((first.bitrate, second.bitrate), (96_000.0, 96_000.0));
+        for second in [first, second] {
+            let bitrates: Vec<f64> = second.destinations.iter().map(|to| to.bitrate).collect();
+            assert_eq!(bitrates, [96_000.0, 192_000.0]);
+        }
         assert_eq!(samples.len(), 2);
     }
 
     #[test]
-    fn a_snapshot_is_one_flat_object_with_a_version() {
+    fn a_snapshot_is_one_object_with_a_version() {
         let mut sampler = Sampler::new(Instant::default());
         let snapshot = sampler.handle_report(Instant::from_nanos(1_000_000_000), &status(0.5, 0)).unwrap();
         let json = serde_json::to_value(snapshot).unwrap();
@@ -141,6 +152,8 @@ mod tests {
             (&json["side"], &json["codec"], &json["sendDelay"]),
             (&"client".into(), &"opus".into(), &0.003.into())
         );
-        assert_eq!(json["roundTripTime"], serde_json::Value::Null, "what is not known is said to be");
+        let to = &json["destinations"][1];
+        assert_eq!((&to["peer"], &to["state"]), (&"kitchen:5004".into(), &"streaming".into()));
+        assert_eq!(to["roundTripTime"], serde_json::Value::Null, "what is not known is said to be");
     }
 }

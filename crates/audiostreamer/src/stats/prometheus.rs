@@ -10,7 +10,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::snapshot::{Client, Server, Side, Snapshot, Stages, Stream};
+use super::snapshot::{Client, Destination, Server, Side, Snapshot, Stages, Stream};
 
 /// The content type that goes with it.
 pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -86,19 +86,22 @@ const OF_STAGES: &[(&str, Look<Stages>)] = &[
 ];
 
 const OF_A_CLIENT: &[Row<Client>] = &[
-    ("client_connected", "1 while there is a link", Gauge, |c| Some(f64::from(u8::from(c.transport.is_some())))),
     ("client_peak", "Loudest sample of the last second, full scale 1", Gauge, |c| Some(c.peak.into())),
-    ("client_packets_sent", "Packets", Counter, |c| Some(c.packets_sent as f64)),
-    ("client_bytes_sent", "Bytes of payload", Counter, |c| Some(c.bytes_sent as f64)),
-    ("client_packets_not_sent", "Packets that the connection was too slow for", Counter, |c| {
-        Some(c.packets_not_sent as f64)
-    }),
-    ("client_packets_lost", "Packets lost on the way, as the server says", Counter, |c| Some(c.packets_lost.into())),
-    ("client_bitrate", "Bits of payload in the last second", Gauge, |c| Some(c.bitrate)),
-    ("client_jitter", "Interarrival jitter, as the server says", Time, |c| Some(c.jitter)),
-    ("client_round_trip", "To the server and back", Time, |c| c.round_trip_time),
     ("client_send_delay", "From the card to the wire", Time, |c| Some(c.send_delay)),
     ("xruns", "Times that the sound card has lost sound", Counter, |c| Some(c.xruns as f64)),
+];
+
+const OF_A_DESTINATION: &[Row<Destination>] = &[
+    ("client_connected", "1 while there is a link", Gauge, |d| Some(f64::from(u8::from(d.transport.is_some())))),
+    ("client_packets_sent", "Packets", Counter, |d| Some(d.packets_sent as f64)),
+    ("client_bytes_sent", "Bytes of payload", Counter, |d| Some(d.bytes_sent as f64)),
+    ("client_packets_not_sent", "Packets that the connection was too slow for", Counter, |d| {
+        Some(d.packets_not_sent as f64)
+    }),
+    ("client_packets_lost", "Packets lost on the way, as the server says", Counter, |d| Some(d.packets_lost.into())),
+    ("client_bitrate", "Bits of payload in the last second", Gauge, |d| Some(d.bitrate)),
+    ("client_jitter", "Interarrival jitter, as the server says", Time, |d| Some(d.jitter)),
+    ("client_round_trip", "To the server and back", Time, |d| d.round_trip_time),
 ];
 
 #[derive(Debug)]
@@ -113,7 +116,12 @@ impl Collector for Told {
                 tell(&mut encoder, OF_A_STREAM, &streams)?;
                 tell_stages(&mut encoder, &streams)
             }
-            Side::Client(client) => tell(&mut encoder, OF_A_CLIENT, &[(client, vec![])]),
+            Side::Client(client) => {
+                tell(&mut encoder, OF_A_CLIENT, &[(client, vec![])])?;
+                let destinations: Vec<_> =
+                    client.destinations.iter().map(|to| (to, vec![("peer", to.peer.clone())])).collect();
+                tell(&mut encoder, OF_A_DESTINATION, &destinations)
+            }
         }
     }
 }

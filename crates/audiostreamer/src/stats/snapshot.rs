@@ -13,7 +13,7 @@ use serde::Serialize;
 use crate::{client, server};
 
 /// The version of all this.
-pub const SCHEMA: &str = "audiostreamer-stats/1";
+pub const SCHEMA: &str = "audiostreamer-stats/2";
 
 /// How one side stands.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -129,15 +129,25 @@ pub struct Stages {
 #[serde(rename_all = "camelCase")]
 #[expect(missing_docs, reason = "the fields are what docs/statistics.md says of them")]
 pub struct Client {
-    pub peer: String,
-    pub state: &'static str,
-    pub transport: Option<String>,
-    pub encrypted: bool,
     #[serde(flatten)]
     pub media: Option<Media>,
     pub gain: f32,
     pub muted: bool,
     pub peak: f32,
+    pub send_delay: f64,
+    pub xruns: u64,
+    pub destinations: Vec<Destination>,
+}
+
+/// A server that it sends to.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "the fields are what docs/statistics.md says of them")]
+pub struct Destination {
+    pub peer: String,
+    pub state: &'static str,
+    pub transport: Option<String>,
+    pub encrypted: bool,
     pub packets_sent: u64,
     pub bytes_sent: u64,
     pub packets_not_sent: u64,
@@ -146,8 +156,6 @@ pub struct Client {
     pub bitrate: f64,
     pub jitter: f64,
     pub round_trip_time: Option<f64>,
-    pub send_delay: f64,
-    pub xruns: u64,
 }
 
 impl Server {
@@ -226,8 +234,22 @@ impl Stages {
 }
 
 impl Client {
-    pub(super) fn new(status: &client::Status, bitrate: f64) -> Self {
-        let client::Status { stats, volume, .. } = status;
+    pub(super) fn new(status: &client::Status, bitrate: impl Fn(&client::FeedStatus) -> f64) -> Self {
+        Self {
+            media: status.format.as_ref().map(Media::new),
+            gain: status.volume.gain,
+            muted: status.volume.muted,
+            peak: status.peak,
+            send_delay: status.send_delay.as_secs_f64(),
+            xruns: status.xruns,
+            destinations: status.destinations.iter().map(|to| Destination::new(to, bitrate(to))).collect(),
+        }
+    }
+}
+
+impl Destination {
+    fn new(status: &client::FeedStatus, bitrate: f64) -> Self {
+        let stats = &status.stats;
         Self {
             peer: status.peer.clone(),
             state: match status.state {
@@ -237,10 +259,6 @@ impl Client {
             },
             transport: status.transport.map(|transport| transport.to_string()),
             encrypted: status.encrypted,
-            media: status.format.as_ref().map(Media::new),
-            gain: volume.gain,
-            muted: volume.muted,
-            peak: status.peak,
             packets_sent: stats.packets_sent,
             bytes_sent: stats.bytes_sent,
             packets_not_sent: status.packets_dropped,
@@ -249,8 +267,6 @@ impl Client {
             bitrate,
             jitter: stats.jitter.as_secs_f64(),
             round_trip_time: seconds(stats.round_trip_time),
-            send_delay: status.send_delay.as_secs_f64(),
-            xruns: status.xruns,
         }
     }
 }

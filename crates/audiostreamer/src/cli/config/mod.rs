@@ -38,7 +38,7 @@ pub enum ConfigCommand {
 const NO_SETTINGS: [&str; 4] = ["help", "version", "config", "preset"];
 
 /// A positional argument has no name of its own on the command line; in the file it is called so.
-const HOST: (&str, &str) = ("server", "host");
+const HOST: (&str, &str) = ("servers", "host");
 
 /// Reads the command line, with the file under it. What clap has to say it says itself, and ends.
 pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Cli, Error> {
@@ -134,6 +134,7 @@ fn check(file: &File, table: &Table, command: &Command) -> Result<(), Error> {
                     false => clap::ArgAction::Set,
                 })
                 .value_parser(argument.get_value_parser().clone())
+                .value_delimiter(argument.get_value_delimiter())
                 .allow_hyphen_values(true),
         );
         if let Err(error) = alone.try_get_matches_from([format!("--setting={}", setting.value)]) {
@@ -176,8 +177,9 @@ fn shown(file: &File, preset: Option<&str>, command: &Command, name: &str) -> St
 
 fn line(argument: &Arg, setting: &str, matches: &ArgMatches, said: Option<&str>) -> String {
     let id = argument.get_id().as_str();
-    let value =
-        matches.get_raw(id).and_then(|mut values| values.next()).map(|value| value.to_string_lossy().into_owned());
+    let values =
+        |values: clap::parser::RawValues<'_>| values.map(|value| value.to_string_lossy()).collect::<Vec<_>>().join(",");
+    let value = matches.get_raw(id).map(values);
     let from = match (matches.value_source(id), said) {
         (Some(ValueSource::EnvVariable), _) => "the environment",
         (Some(ValueSource::DefaultValue), Some(place)) => place,
@@ -250,11 +252,12 @@ mod tests {
     }
 
     #[test]
-    fn a_client_may_have_its_server_in_the_file() {
-        let file = file(None, "client", &[("host", "studio:6000")]);
+    fn a_client_may_have_its_servers_in_the_file() {
+        let file = file(None, "client", &[("host", "studio:6000,kitchen")]);
         let matches = configured(&file, None).unwrap().try_get_matches_from(["audiostreamer", "client"]).unwrap();
         let crate::cli::Command::Client(args) = Cli::from_arg_matches(&matches).unwrap().command else { panic!() };
-        assert_eq!(args.server, crate::cli::ServerArg::Host("studio".into(), 6000));
+        let host = |name: &str, port| crate::cli::ServerArg::Host(name.into(), port);
+        assert_eq!(args.servers, [host("studio", 6000), host("kitchen", 5004)]);
     }
 
     #[test]

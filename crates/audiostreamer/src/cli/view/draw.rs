@@ -13,6 +13,8 @@ use super::keys;
 use super::meter::Meter;
 use super::picture::{Histories, History, Picture};
 use super::theme::Theme;
+use crate::client::{self, FeedStatus};
+use crate::link::Transport;
 use crate::report::{Count, Milliseconds};
 use crate::server::{Status, StreamStatus};
 
@@ -76,7 +78,7 @@ fn server(picture: &Picture, status: &Status, theme: Theme, width: usize) -> Vec
 const STREAM_HEAD: &str = "   client                codec way           level        gain  latency  lost";
 
 fn stream_row(picture: &Picture, status: &Status, stream: &StreamStatus, theme: Theme) -> Line<'static> {
-    let way = format!("{}{}", stream.transport, if stream.encrypted { " encrypted" } else { " clear" });
+    let way = way(stream.transport, stream.encrypted);
     let budget = stream.budget(&status.levels.unwrap_or_default());
     let meter = picture.remembered(stream.id).map(|known| theme.meter(&known.meter, 10)).unwrap_or_default();
     let is_chosen = picture.selected == Some(stream.id);
@@ -157,49 +159,69 @@ fn stream_details(
     lines
 }
 
-fn client(picture: &Picture, status: &crate::client::Status, theme: Theme, width: usize) -> Vec<Line<'static>> {
-    let way = match (status.transport, status.encrypted) {
-        (None, _) => "no link".into(),
-        (Some(transport), true) => format!("{transport}, encrypted"),
-        (Some(transport), false) => format!("{transport}, in the clear"),
+fn client(picture: &Picture, status: &client::Status, theme: Theme, width: usize) -> Vec<Line<'static>> {
+    let name = match &*status.destinations {
+        [one] => one.peer.clone(),
+        several => Count(several.len() as u64, "destination").to_string(),
     };
-    let trip = status.stats.round_trip_time.map_or("?".into(), |trip| Milliseconds(trip).to_string());
-    let format = status.format.map(|format| format.to_string()).unwrap_or_default();
+    let format = status.format.map_or("?".into(), |format| format.to_string());
+    let delay =
+        format!("{} from the card to the wire  {}", Milliseconds(status.send_delay), Count(status.xruns, "xrun"));
     let mut lines = vec![
-        title(theme, width, &format!("audiostreamer client  {}", status.peer), &status.state.to_string()),
+        title(theme, width, &format!("audiostreamer client  {name}"), &format),
         row(theme, "input", vec![picture.device.clone().into()]),
         level(theme, width, &picture.meter, Span::raw(status.volume.to_string())),
-        row(theme, "way", vec![format!("{way}  round trip {trip}").into()]),
-        row(theme, "stream", vec![format!("{format}  {:.0} kbit/s", picture.bitrate / 1e3).into()]),
-        row(
-            theme,
-            "delay",
-            vec![
-                format!(
-                    "{} from the card to the wire  jitter at the server {}",
-                    Milliseconds(status.send_delay),
-                    Milliseconds(status.stats.jitter)
-                )
-                .into(),
-            ],
-        ),
-        row(
-            theme,
-            "packets",
-            vec![
-                format!(
-                    "{} sent  {} lost  {} not sent  {}",
-                    status.stats.packets_sent,
-                    status.stats.packets_lost,
-                    status.packets_dropped,
-                    Count(status.xruns, "xrun")
-                )
-                .into(),
-            ],
-        ),
+        row(theme, "delay", vec![delay.into()]),
+        Line::styled(DESTINATION_HEAD, theme.faint()),
     ];
-    lines.extend(history_rows(theme, width, &picture.sent, ("not sent", "packets")));
+    let first = picture.chosen.saturating_sub(ROWS_MAX - 1);
+    for (index, to) in status.destinations.iter().enumerate().skip(first).take(ROWS_MAX) {
+        lines.push(destination_row(to, index == picture.chosen, theme));
+    }
+    if status.destinations.len() > ROWS_MAX {
+        lines.push(Line::styled(format!(" {} in all", status.destinations.len()), theme.faint()));
+    }
+    if let Some(to) = status.destinations.get(picture.chosen) {
+        lines.push(Line::default());
+        lines.extend(destination_details(picture, to, theme, width));
+    }
     lines
+}
+
+const DESTINATION_HEAD: &str = "   server                way           state                packets  lost  round trip";
+
+fn destination_row(to: &FeedStatus, is_chosen: bool, theme: Theme) -> Line<'static> {
+    let way = to.transport.map_or("no link".into(), |transport| way(transport, to.encrypted));
+    let trip = to.stats.round_trip_time.map_or("?".into(), |trip| Milliseconds(trip).to_string());
+    let line = Line::from(format!(
+        " {} {:<21} {way:<13} {:<18} {:>9} {:>5} {trip:>11}",
+        if is_chosen { ">" } else { " " },
+        shortened(&to.peer, 21),
+        to.state.to_string(),
+        to.stats.packets_sent,
+        to.stats.packets_lost,
+    ));
+    if is_chosen { line.style(theme.chosen()) } else { line }
+}
+
+fn destination_details(picture: &Picture, to: &FeedStatus, theme: Theme, width: usize) -> Vec<Line<'static>> {
+    let known = picture.destinations.iter().find(|known| known.peer == to.peer);
+    let text = format!(
+        "{:.0} kbit/s  {} not sent  jitter at the server {}",
+        known.map_or(0.0, |known| known.bitrate) / 1e3,
+        Count(to.packets_dropped, "packet"),
+        Milliseconds(to.stats.jitter)
+    );
+    let mut lines = vec![row(theme, "stream", vec![text.into()])];
+    lines.extend(
+        known.into_iter().flat_map(|known| history_rows(theme, width, &known.histories, ("not sent", "packets"))),
+    );
+    lines
+}
+
+/// How packets travel, in two words.
+fn way(transport: Transport, encrypted: bool) -> String {
+    format!("{transport}{}", if encrypted { " encrypted" } else { " clear" })
 }
 
 fn history_rows(

@@ -45,7 +45,7 @@ pub fn help(is_server: bool, theme: Theme) -> Line<'static> {
             ("q", "quit"),
         ]
     } else {
-        &[("m", "mute"), ("+ -", "gain"), ("l", "lines"), ("q", "quit")]
+        &[("up/down", "choose"), ("m", "mute"), ("+ -", "gain"), ("l", "lines"), ("q", "quit")]
     };
     let spans = keys
         .iter()

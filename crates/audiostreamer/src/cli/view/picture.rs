@@ -32,11 +32,11 @@ pub struct Picture {
     /// Of the whole.
     pub meter: Meter,
     pub streams: Vec<StreamPicture>,
-    /// Of a client, as if it were a stream.
-    pub sent: Histories,
-    pub bitrate: f64,
     /// The stream that keys are about.
     pub selected: Option<StreamId>,
+    pub destinations: Vec<DestinationPicture>,
+    /// The destination that is shown in full.
+    pub chosen: usize,
     pub log: VecDeque<(Duration, String)>,
     sampler: Sampler,
 }
@@ -46,6 +46,14 @@ pub struct Picture {
 pub struct StreamPicture {
     pub id: StreamId,
     pub meter: Meter,
+    pub bitrate: f64,
+    pub histories: Histories,
+}
+
+/// What is remembered of a destination.
+#[derive(Debug)]
+pub struct DestinationPicture {
+    pub peer: String,
     pub bitrate: f64,
     pub histories: Histories,
 }
@@ -94,9 +102,9 @@ impl Picture {
             client: None,
             meter: Meter::new(now),
             streams: Vec::new(),
-            sent: Histories::default(),
-            bitrate: 0.0,
             selected: None,
+            destinations: Vec::new(),
+            chosen: 0,
             log: VecDeque::new(),
             sampler: Sampler::new(now),
         }
@@ -112,6 +120,7 @@ impl Picture {
             Report::Event(event) => self.handle_event(&event),
             Report::Client(status) => {
                 self.meter.handle_peak(now, status.peak);
+                self.chosen = self.chosen.min(status.destinations.len().saturating_sub(1));
                 self.client = Some(status);
             }
             Report::Server(status) => self.handle_server(now, status),
@@ -154,12 +163,25 @@ impl Picture {
         &mut self.streams[index]
     }
 
+    fn destination(&mut self, peer: &str) -> &mut DestinationPicture {
+        let index = self.destinations.iter().position(|known| known.peer == peer).unwrap_or_else(|| {
+            let (peer, histories) = (peer.to_owned(), Histories::default());
+            self.destinations.push(DestinationPicture { peer, bitrate: 0.0, histories });
+            self.destinations.len() - 1
+        });
+        &mut self.destinations[index]
+    }
+
     fn remember(&mut self, snapshot: Snapshot) {
         match snapshot.side {
             Side::Client(client) => {
-                self.bitrate = client.bitrate;
-                self.sent.lost.count(client.packets_lost.into());
-                self.sent.concealed.count(client.packets_not_sent as f64);
+                self.destinations.retain(|known| client.destinations.iter().any(|to| to.peer == known.peer));
+                for to in client.destinations {
+                    let known = self.destination(&to.peer);
+                    known.bitrate = to.bitrate;
+                    known.histories.lost.count(to.packets_lost.into());
+                    known.histories.concealed.count(to.packets_not_sent as f64);
+                }
             }
             Side::Server(server) => {
                 for stream in server.streams {
@@ -172,8 +194,10 @@ impl Picture {
         }
     }
 
-    /// Chooses the next stream, or with -1 the one before.
+    /// Chooses the next stream or destination, or with -1 the one before.
     pub fn select(&mut self, step: isize) {
+        let destinations = self.client.as_ref().map_or(0, |status| status.destinations.len());
+        self.chosen = self.chosen.saturating_add_signed(step).min(destinations.saturating_sub(1));
         let chosen = self.streams.iter().position(|stream| Some(stream.id) == self.selected).unwrap_or(0);
         let chosen = chosen.saturating_add_signed(step).min(self.streams.len().saturating_sub(1));
         self.selected = self.streams.get(chosen).map(|stream| stream.id);

@@ -1,9 +1,10 @@
 use audiostreamer_core::playout::{Latency, Profile};
-use audiostreamer_core::{Format, mixer, playout, receiver};
+use audiostreamer_core::{Format, mixer, playout, receiver, sender};
 use crossterm::event::{KeyCode, KeyModifiers};
 use ratatui::backend::TestBackend;
 
 use super::*;
+use crate::client::{self, FeedStatus, State};
 use crate::device::Shape;
 use crate::link::Transport;
 use crate::server::{Command, Remote, Status, StreamStatus};
@@ -96,8 +97,7 @@ fn a_server_with_two_clients_fits_eighty_by_twenty_four() {
 
 #[test]
 fn any_size_can_be_drawn_and_the_keys_are_always_there() {
-    for streams in [0, 1, 20] {
-        let picture = picture(streams);
+    for picture in [0, 1, 20].into_iter().flat_map(|count| [picture(count), sending(count)]) {
         for width in [1, 2, 10, 40, 80, 300] {
             for height in [1, 2, 5, 10, 24, 100] {
                 let screen = drawn(&picture, width, height);
@@ -105,6 +105,56 @@ fn any_size_can_be_drawn_and_the_keys_are_always_there() {
             }
         }
     }
+}
+
+/// A client's view with so many destinations.
+fn sending(destinations: u64) -> Picture {
+    let mut picture = Picture::new(Instant::default());
+    let feed = |number: u64| FeedStatus {
+        state: if number == 1 { State::Heard } else { State::Waiting },
+        peer: format!("room-{number}:5004"),
+        transport: (number == 1).then_some(Transport::Udp),
+        encrypted: number == 1,
+        stats: sender::Stats {
+            packets_sent: 9_000,
+            packets_lost: 10 + number as u32,
+            round_trip_time: Some(Duration::from_millis(4)),
+            ..Default::default()
+        },
+        packets_dropped: number,
+    };
+    for tenth in 1..50 {
+        let status = client::Status {
+            format: Some(Format::OPUS),
+            volume: Volume::default(),
+            peak: 0.5,
+            xruns: 0,
+            send_delay: Duration::from_millis(6),
+            destinations: (1..=destinations).map(feed).collect(),
+        };
+        picture.handle_report(Instant::from_nanos(tenth * 100_000_000), Report::Client(status));
+    }
+    picture
+}
+
+#[test]
+fn a_client_has_a_row_for_each_destination() {
+    let mut picture = sending(3);
+    picture.select(1);
+    let screen = drawn(&picture, 85, 24);
+    for wanted in [
+        "audiostreamer client  3 destinations",
+        "6.0 ms from the card to the wire",
+        "  room-1:5004           udp encrypted streaming               9000    11      4.0 ms",
+        "> room-2:5004           no link       waiting                 9000    12      4.0 ms",
+        "2 packets not sent",
+        "12 packets",
+    ] {
+        assert!(screen.contains(wanted), "{wanted:?} is missing in\n{screen}");
+    }
+    picture.select(1);
+    picture.select(1);
+    assert_eq!(picture.chosen, 2, "the last");
 }
 
 #[test]

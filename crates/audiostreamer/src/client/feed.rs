@@ -1,0 +1,282 @@
+//! One destination's half of the send thread: its sender, its link, and what is known of it. What
+//! becomes of one feed is nothing to the others.
+
+use std::time::Duration;
+
+use audiostreamer_core::packetizer::Frame;
+use audiostreamer_core::rtcp::Outgoing;
+use audiostreamer_core::sender::{self, Redundancy};
+use audiostreamer_core::{Instant, Sender};
+
+use super::status::{FeedStatus, Sent, State};
+use super::{Config, Destination, Media, WireFormat};
+use crate::clock;
+use crate::error::Error;
+use crate::link::{self, Link, LinkEvent, Transport, mismatch};
+use crate::report::Event;
+use crate::trust::AuthError;
+
+/// No word from a server that was heard before, for so long, is worth a message.
+const SILENT: Duration = Duration::from_secs(5);
+
+/// A link that has not been refused for so long counts as streaming even if nothing comes back.
+const UNREFUSED: Duration = Duration::from_millis(500);
+
+pub(super) struct Feed {
+    destination: Destination,
+    media: Media,
+    no_wait: bool,
+    /// Of the present format, none until the source is open.
+    stream: Option<Stream>,
+    link: Option<Link>,
+    /// Why there is no link, as last reported: the same reason is reported once.
+    down: Option<String>,
+    /// When the link came up, and when the server was last heard over it.
+    up_since: Option<Instant>,
+    heard: Option<Instant>,
+    answer: Answer,
+    /// Why it is given up.
+    failed: Option<Error>,
+    packet: Vec<u8>,
+    packets_dropped: u64,
+    last_sent: Instant,
+}
+
+struct Stream {
+    sender: Sender,
+    /// What is sent, for who reads it.
+    description: String,
+}
+
+/// Whether somebody hears, for a source that can wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    Unknown,
+    /// Yes, as far as can be known.
+    Ready,
+    /// Not at the first try.
+    NotThere,
+}
+
+impl Feed {
+    pub fn new(config: &Config, destination: &Destination) -> Self {
+        Self {
+            destination: destination.clone(),
+            media: config.media.clone(),
+            no_wait: config.no_wait,
+            stream: None,
+            link: None,
+            down: None,
+            up_since: None,
+            heard: None,
+            answer: Answer::Unknown,
+            failed: None,
+            packet: Vec::new(),
+            packets_dropped: 0,
+            last_sent: clock::now(),
+        }
+    }
+
+    /// Goes on with a stream of another format, described so.
+    pub fn open(&mut self, config: sender::Config, description: String) {
+        if let Some(old) = &mut self.stream {
+            old.sender.finish(); // or the server would wait for it to fall silent
+            self.transmit();
+        }
+        self.stream = Some(Stream { sender: Sender::new(config), description });
+        self.heard = self.heard.map(|_| clock::now()); // from now on an answer can be expected
+        self.set_redundancy();
+    }
+
+    /// Takes what happens to the link.
+    pub fn handle_link(&mut self, event: LinkEvent, say: &impl Fn(Event)) {
+        let now = clock::now();
+        match event {
+            LinkEvent::Up(link) => {
+                self.link = Some(link);
+                self.set_redundancy();
+                self.up_since = Some(now);
+                self.heard = None;
+                self.say_hello();
+            }
+            LinkEvent::Down(why) => {
+                self.link = None;
+                self.heard = None; // or its silence would be reported, too
+                if self.answer == Answer::Unknown {
+                    self.answer = Answer::NotThere;
+                }
+                if self.no_wait {
+                    return self.fail(Error::Network { peer: self.peer(), why });
+                }
+                if self.down.as_ref() != Some(&why) {
+                    say(Event::Waiting { peer: self.peer(), why: why.clone() });
+                    self.down = Some(why);
+                }
+            }
+            LinkEvent::Failed(error) => self.fail(error),
+            LinkEvent::Met(key) => say(Event::Met { peer: self.peer(), key }),
+            LinkEvent::Silent | LinkEvent::Heard => {}
+            LinkEvent::Packet(bytes) if self.is_plain() && mismatch::is_encrypted_only(&bytes) => {
+                self.fail(AuthError::ServerIsSecure { peer: self.peer() }.into());
+            }
+            LinkEvent::Packet(bytes) => {
+                if let Some(stream) = &mut self.stream {
+                    stream.sender.handle_packet(now, &bytes);
+                }
+                self.transmit(); // what it asks for once more
+                self.handle_sender_events(now, say);
+                self.answer = Answer::Ready;
+            }
+        }
+    }
+
+    /// Sends one frame, where there is a link. Where there is none, media time runs on.
+    pub fn send(&mut self, now: Instant, frame: &Frame<'_>) {
+        if self.link.is_none() {
+            return;
+        }
+        if let Some(stream) = &mut self.stream {
+            stream.sender.handle_frame(now, frame);
+            self.last_sent = now;
+            self.transmit();
+        }
+    }
+
+    /// Looks at what time has brought.
+    pub fn handle_time(&mut self, now: Instant, say: &impl Fn(Event)) {
+        if self.up_since.is_some_and(|since| now - since > UNREFUSED) {
+            // Receivers that never report are receivers too.
+            self.answer = Answer::Ready;
+            self.report_streaming(say);
+        }
+        // A server answers sound: while there is none to send, its silence means nothing.
+        if self.heard.is_some_and(|heard| self.last_sent - heard > SILENT) {
+            self.heard = None;
+            say(Event::ServerSilent { peer: self.peer(), silent: SILENT });
+        }
+    }
+
+    pub fn say_goodbye(&mut self) {
+        if let Some(stream) = &mut self.stream {
+            stream.sender.finish();
+        }
+        self.transmit();
+    }
+
+    /// Why it is given up; once.
+    pub fn take_failure(&mut self) -> Option<Error> {
+        self.failed.take()
+    }
+
+    pub fn answer(&self) -> Answer {
+        self.answer
+    }
+
+    pub fn has_link(&self) -> bool {
+        self.link.is_some()
+    }
+
+    /// What is left of it: the last packets may still be on their way.
+    pub fn into_link(self) -> Option<Link> {
+        self.link
+    }
+
+    pub fn status(&self) -> FeedStatus {
+        FeedStatus {
+            state: match (&self.link, self.heard) {
+                (None, _) => State::Waiting,
+                (Some(_), None) => State::Sending,
+                (Some(_), Some(_)) => State::Heard,
+            },
+            peer: self.peer(),
+            transport: self.link.as_ref().map(Link::transport),
+            encrypted: self.link.as_ref().is_some_and(Link::is_encrypted),
+            stats: self.stats(),
+            packets_dropped: self.packets_dropped,
+        }
+    }
+
+    pub fn sent(&self) -> Sent {
+        Sent { peer: self.peer(), stats: self.stats(), packets_dropped: self.packets_dropped }
+    }
+
+    /// As its user has written it.
+    pub fn peer(&self) -> String {
+        self.destination.to_string()
+    }
+
+    fn fail(&mut self, error: Error) {
+        self.link = None;
+        self.failed = Some(error);
+    }
+
+    /// What a connection carries is not lost, but late; sending it twice would make it later.
+    fn set_redundancy(&mut self) {
+        let (Some(stream), Some(link)) = (&mut self.stream, &self.link) else { return };
+        stream.sender.set_redundancy(match link.transport() {
+            Transport::Udp => self.media.redundancy,
+            Transport::Tcp => Redundancy::Off,
+        });
+    }
+
+    fn handle_sender_events(&mut self, now: Instant, say: &impl Fn(Event)) {
+        match self.stream.as_mut().and_then(|stream| stream.sender.poll_event()) {
+            Some(sender::Event::Heard) => {
+                self.heard = Some(now);
+                self.report_streaming(say);
+            }
+            Some(sender::Event::Ended) => say(Event::ServerEnded { peer: self.peer() }),
+            None => {}
+        }
+    }
+
+    /// Says once for each link that sound gets through, as far as can be known.
+    fn report_streaming(&mut self, say: &impl Fn(Event)) {
+        if let (Some(stream), Some(link)) = (&self.stream, &self.link)
+            && self.up_since.take().is_some()
+        {
+            self.down = None;
+            let (transport, encrypted) = (link.transport(), link.is_encrypted());
+            say(Event::Streaming { peer: self.peer(), transport, encrypted, format: stream.description.clone() });
+        }
+    }
+
+    /// Asks over plain UDP whether anybody is there, before a source that can wait is started: an
+    /// empty report, which our server answers with its own. Bare PCM has no such question, and on
+    /// other links somebody has answered already.
+    fn say_hello(&mut self) {
+        match (&self.media.wire, &self.link) {
+            (WireFormat::Rtp { .. }, Some(Link::Udp { .. })) if self.stream.is_none() => {
+                let cname = crate::random::cname();
+                let ssrc = crate::random::u64() as u32;
+                Outgoing { ssrc, cname: &cname, ..Outgoing::default() }.write(&mut self.packet);
+                send(&mut self.link, &self.packet, &mut self.packets_dropped);
+            }
+            _ => self.answer = Answer::Ready,
+        }
+    }
+
+    fn transmit(&mut self) {
+        let Some(stream) = &mut self.stream else { return };
+        while stream.sender.poll_transmit(clock::now(), &mut self.packet) {
+            send(&mut self.link, &self.packet, &mut self.packets_dropped);
+        }
+    }
+
+    fn stats(&self) -> sender::Stats {
+        self.stream.as_ref().map(|stream| stream.sender.stats()).unwrap_or_default()
+    }
+
+    fn is_plain(&self) -> bool {
+        self.destination.credentials.is_none()
+    }
+}
+
+fn send(link: &mut Option<Link>, packet: &[u8], dropped: &mut u64) {
+    match link.as_mut().map(|link| link.send(packet)) {
+        Some(Ok(link::Sent::Dropped)) => *dropped += 1,
+        // The reading side says that the link is down, and why. But each refusal of a datagram is
+        // told to one side only, so the link stays until the reading side has heard of one, too.
+        Some(Ok(link::Sent::Sent) | Err(_)) | None => {}
+    }
+}

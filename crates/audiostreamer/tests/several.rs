@@ -1,0 +1,71 @@
+//! One client, several servers: what happens to one is nothing to the others.
+
+mod harness;
+
+use harness::every;
+use harness::machine::Machine;
+use harness::port;
+use harness::server::{Input, Server};
+use harness::signal;
+
+const RATE: u32 = 48_000;
+
+#[test]
+fn one_that_dies_and_comes_back_is_nothing_to_the_other() {
+    let noise = signal::noise(601, 5.0, RATE, 2, 16).in_silence(0.05);
+    let input = Input::wav(&noise, 16);
+    let (good, bad) = (Server::start(&[]), Server::start(&[]));
+    let both = format!("{},{}", good.address(), bad.address());
+    let client = input.stream_to(&both, &["--codec=l16"]);
+    bad.wait_for_client(1);
+    good.wait_for_client(1);
+    let port = bad.port;
+    bad.kill();
+    client.wait_for_line(&format!("waiting for 127.0.0.1:{port}"));
+    let back = Server::start_at(port, &[]);
+    back.wait_for_client(1);
+    let ended = client.wait();
+    ended.assert_code(0);
+    ended.assert_says(&format!("; to {} in ", good.address()));
+    good.finish_client(1);
+    every::find(&noise, &good.stop()).assert_whole();
+    back.finish_client(1);
+    assert!(back.stop().rms_dbfs() > -60.0, "it is heard again");
+}
+
+#[test]
+fn one_that_refuses_is_told_of_and_the_others_hear() {
+    let (studio, stranger, guest) = (Machine::new(), Machine::new(), Machine::new());
+    let [known, unknown] = [&studio, &stranger].map(|machine| machine.server(&[]));
+    let invite = studio.invite(known.port, &[]);
+    let noise = signal::noise(602, 2.0, RATE, 2, 16).in_silence(0.05);
+    let input = Input::wav(&noise, 16);
+    let path = format!("--input={}", input.path.display());
+    let ended = guest.ours(&["client", &invite, &unknown.address(), &path, "--codec=l16"]).start().wait();
+    ended.assert_no_panic();
+    ended.assert_code(0);
+    ended.assert_says(&format!("{} gets no sound: ", unknown.address()));
+    ended.assert_says("key is not on the server's list");
+    known.finish_client(1);
+    every::find(&noise, &known.stop()).assert_whole();
+
+    // Where nobody is left, the last reason is that of the whole.
+    let ended = guest.ours(&["client", &unknown.address(), "nowhere.invalid", "--no-wait", &path]).start().wait();
+    ended.assert_no_panic();
+    assert!([4, 5].contains(&ended.status.code().unwrap_or_default()), "{ended:?}");
+}
+
+#[test]
+fn what_can_not_be_meant_is_refused_at_once() {
+    let address = format!("127.0.0.1:{}", port::free());
+    let machine = Machine::new();
+    for (arguments, says) in [
+        (vec!["client", &address, &address], "is named twice"),
+        (vec!["client", &address, "studio", "--code=123456"], "name one"),
+        (vec!["client", &address, "studio", "--plain", "--sdp=out.sdp"], "name one"),
+    ] {
+        let ended = machine.run(&arguments);
+        ended.assert_code(2);
+        ended.assert_says(says);
+    }
+}

@@ -38,6 +38,12 @@ pub enum Error {
     /// The server is not there, and waiting was not wanted.
     #[error("{peer}: {why}; is the server running? Without --no-wait the client waits for it")]
     Network { peer: String, why: String },
+    /// No server announces itself, and waiting was not wanted.
+    #[error("{0}")]
+    NobodyFound(String),
+    /// The network can't be asked for servers.
+    #[error(transparent)]
+    Discovery(#[from] crate::discovery::Error),
     /// One of the two sides does not let the other in. Waiting would not help.
     #[error(transparent)]
     Auth(#[from] AuthError),
@@ -77,6 +83,7 @@ impl Error {
             Error::Usage(_) | Error::Config { .. } | Error::ConfigFile { .. } | Error::NoPayloadType(_) => 2,
             Error::Device(error) => error.exit_code(),
             Error::Listen { .. } | Error::Metrics { .. } | Error::Network { .. } => 4,
+            Error::NobodyFound(_) | Error::Discovery(_) => 4,
             Error::Auth(_) => 5,
             Error::Trust(error) => error.exit_code(),
             Error::Stats { .. } | Error::Sdp { .. } | Error::Demo { .. } | Error::Manual { .. } | Error::Stdout(_) => 6,

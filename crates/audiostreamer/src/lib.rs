@@ -7,6 +7,7 @@
 //!
 //! - [`server`]: listens on UDP and TCP, mixes what arrives into one sink.
 //! - [`client`]: sends one source to one server or several, and waits for those that are not there.
+//! - [`discovery`]: servers that announce themselves on the local network.
 //! - [`device`]: sources and sinks. Sound cards, files, pipes and tones look the same from inside.
 //! - [`link`]: packets to and from one peer, encrypted or plain.
 //! - [`stats`]: the same, once a second, for programs: JSON and Prometheus.
@@ -54,6 +55,7 @@
 //!             identity: identity.clone(),
 //!             gate: Gate { own: key, list: None, open: false },
 //!         }),
+//!         announce: false,
 //!         limits: server::Limits::default(),
 //!     };
 //!     let client = client::Config {
@@ -115,6 +117,7 @@ pub mod client;
 pub mod clock;
 pub mod demo;
 pub mod device;
+pub mod discovery;
 pub mod error;
 pub mod link;
 pub mod random;

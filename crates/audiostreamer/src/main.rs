@@ -45,7 +45,8 @@ fn run(command: Command) -> Result<(), Error> {
                 server::run_with(config, commands, console.report(), ended).await.map(drop)
             })
         }
-        Command::Client(args) => {
+        Command::Client(mut args) => {
+            args.find_server()?;
             let config = args.config()?;
             // Encrypted packets go out through the runtime.
             let _ = device::priority::raise_for_audio();
@@ -58,6 +59,7 @@ fn run(command: Command) -> Result<(), Error> {
         }
         Command::Config(command) => command.run(),
         Command::Devices(args) => device::print_list(args.json).map_err(Error::Stdout),
+        Command::Discover(args) => args.run(),
         Command::Invite(args) => args.run(),
         Command::Pair(args) => args.run(),
         Command::Identity(args) => args.run(),

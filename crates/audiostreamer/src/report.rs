@@ -29,6 +29,8 @@ pub enum Report {
 pub enum Event {
     /// The server is ready.
     Listening { address: SocketAddr, transports: &'static str },
+    /// The local network is told that the server is there, under this name.
+    Announced { name: String },
     /// The sink is open (again).
     Playing { name: String, shape: Shape },
     /// The source is open (again).
@@ -77,6 +79,12 @@ impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Event::Listening { address, transports } => write!(f, "listening on {address} ({transports})"),
+            Event::Announced { name } => {
+                write!(
+                    f,
+                    "announced on this network as {name}: its clients need no address (--no-announce says nothing)"
+                )
+            }
             Event::Playing { name, shape } => write!(f, "playing on {name}, {shape}"),
             Event::Capturing { name, shape } => write!(f, "capturing from {name}, {shape}"),
             Event::DeviceLost { name, why } => write!(f, "{name} is gone: {why}; trying to open it again"),

@@ -92,6 +92,7 @@ impl Pair {
                 let gate = Gate { own: identity.fingerprint(), list: None, open: false };
                 server::Encryption { identity, gate }
             }),
+            announce: false,
             limits: server::Limits::default(),
         }
     }

@@ -10,11 +10,11 @@ use clap::{Args, ValueEnum};
 
 use super::config::ConfigArgs;
 use super::stats::StatsArgs;
-use super::{CardArgs, Verbosity, WireArgs, values};
+use super::{CardArgs, Verbosity, WireArgs, discover, values};
 use crate::device::{PcmFormat, SourceSpec};
 use crate::error::Error;
 use crate::link::{Credentials, PairingCode, Protocol, ServerKey, Transport};
-use crate::trust::{Code, Identity, Invite, KnownHosts, State};
+use crate::trust::{Code, Fingerprint, Identity, Invite, KnownHosts, State};
 use crate::volume::Volume;
 use crate::{client, sdp};
 
@@ -22,8 +22,9 @@ use crate::{client, sdp};
 #[derive(Debug, Args)]
 pub struct ClientArgs {
     /// The server: a name or an address, with its port where that is not 5004; or an invite, the line
-    /// that the server has printed. Several hear the same, and one that fails disturbs no other
-    #[arg(value_name = "HOST[:PORT]|INVITE", required = true, value_delimiter = ',', value_parser = values::server)]
+    /// that the server has printed. Several hear the same, and one that fails disturbs no other. Where none
+    /// is named, those that announce themselves on this network are looked for
+    #[arg(value_name = "HOST[:PORT]|INVITE", value_delimiter = ',', value_parser = values::server)]
     pub servers: Vec<ServerArg>,
     /// A code that `audiostreamer pair` has shown on the server, in place of an invite
     #[arg(long, value_name = "CODE")]
@@ -84,6 +85,8 @@ pub struct ClientArgs {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ServerArg {
     Host(String, u16),
+    /// One that was found on the network, and has to have a key that is known.
+    Found(String, u16, Fingerprint),
     Invite(Invite),
 }
 
@@ -125,6 +128,20 @@ pub enum ApplicationArg {
 }
 
 impl ClientArgs {
+    /// Looks for a server on this network where none was named.
+    pub fn find_server(&mut self) -> Result<(), Error> {
+        if !self.servers.is_empty() {
+            return Ok(());
+        }
+        if self.wire.is_plain() {
+            let why = "say which server: only those that encrypt announce themselves";
+            return Err(Error::Usage(format!("{why}, as in `audiostreamer client HOST --plain`")));
+        }
+        let may_ask = self.input.as_deref() != Some("-") && discover::somebody_is_there();
+        self.servers = vec![discover::choose(self.no_wait, may_ask, self.code.is_some())?];
+        Ok(())
+    }
+
     /// What the client is to do. Writes the session description where one was asked for.
     pub fn config(&self) -> Result<client::Config, Error> {
         let protocol = match self.protocol {
@@ -160,6 +177,9 @@ impl ClientArgs {
     }
 
     fn destinations(&self) -> Result<Vec<client::Destination>, Error> {
+        if self.servers.is_empty() {
+            return Err(Error::Usage("say which server: audiostreamer client HOST".into()));
+        }
         if self.code.is_some() && self.servers.len() > 1 {
             return Err(Error::Usage("a --code is that of one server: name one".into()));
         }
@@ -173,7 +193,7 @@ impl ClientArgs {
         let mut destinations = Vec::<client::Destination>::new();
         for server in &self.servers {
             let (host, port) = match server {
-                ServerArg::Host(host, port) => (host.clone(), *port),
+                ServerArg::Host(host, port) | ServerArg::Found(host, port, _) => (host.clone(), *port),
                 ServerArg::Invite(invite) => (invite.host.clone(), invite.port),
             };
             let credentials = self.credentials(server, of_this_machine.clone())?;
@@ -196,11 +216,12 @@ impl ClientArgs {
                 ServerArg::Invite(_) => {
                     Err(Error::Usage("an invite is for an encrypted link: leave out --plain".into()))
                 }
-                ServerArg::Host(..) => Ok(None),
+                ServerArg::Host(..) | ServerArg::Found(..) => Ok(None),
             };
         };
         let (server, token) = match server {
             ServerArg::Host(..) => (ServerKey::Known(known), None),
+            ServerArg::Found(.., key) => (ServerKey::Exactly(*key), None),
             ServerArg::Invite(_) if self.code.is_some() => {
                 return Err(Error::Usage("an invite needs no --code".into()));
             }

@@ -5,6 +5,7 @@
 mod client;
 pub mod config;
 pub mod console;
+pub mod discover;
 pub mod limits;
 pub mod manual;
 mod server;
@@ -37,6 +38,7 @@ const AFTER_HELP: &str = "\
 Begin with:  audiostreamer demo
 Then:        audiostreamer server             on the machine with the speakers
              audiostreamer client HOST        on the machine with the microphone
+             audiostreamer doctor HOST        where it does not work, or not well
 
 Exit codes: 0 also on Ctrl-C, 1 internal, 2 usage, 3 sound device, 4 network,
 5 authentication, 6 file or pipe.";
@@ -53,6 +55,8 @@ pub enum Command {
     Config(config::ConfigCommand),
     /// List the sound devices
     Devices(DevicesArgs),
+    /// List the servers that announce themselves on this network
+    Discover(discover::DiscoverArgs),
     /// Let somebody in: print an invite for `audiostreamer client`
     Invite(trust::InviteArgs),
     /// Let somebody in who types a short code: print one for `audiostreamer client HOST --code`

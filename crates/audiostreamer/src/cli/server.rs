@@ -52,6 +52,10 @@ pub struct ServerArgs {
     /// same
     #[arg(long)]
     pub open: bool,
+    /// Don't say on the local network that this server is there (multicast DNS: this machine's name, the
+    /// port, the fingerprint of the key)
+    #[arg(long)]
+    pub no_announce: bool,
     #[command(flatten)]
     pub limits: limits::LimitArgs,
     #[command(flatten)]
@@ -117,6 +121,7 @@ impl ServerArgs {
             clients_max: self.max_clients.into(),
             wire,
             encryption: self.encryption()?,
+            announce: !self.no_announce,
             limits: self.limits.limits(),
         })
     }

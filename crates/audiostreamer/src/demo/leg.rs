@@ -150,6 +150,7 @@ fn server_config(sink: SinkSpec, identity: &Identity) -> server::Config {
             identity: identity.clone(),
             gate: Gate { own: identity.fingerprint(), list: None, open: false },
         }),
+        announce: false,
         limits: server::Limits::default(),
     }
 }

@@ -66,7 +66,8 @@ impl Credentials {
         let peer = peer.to_owned();
         match &self.server {
             ServerKey::Known(hosts) => AuthError::KeyChanged { peer, known: expected, shown, file: hosts.path() },
-            _ => AuthError::NotTheInviter { peer, invited: expected, shown },
+            ServerKey::Invited(..) => AuthError::NotTheInviter { peer, invited: expected, shown },
+            ServerKey::Exactly(_) => AuthError::NotTheMeant { peer, meant: expected, shown },
         }
     }
 

@@ -37,6 +37,8 @@ pub struct Config {
     pub wire: WireFormat,
     /// How clients are recognised; `None` plays whatever comes in the clear. Bare PCM always does.
     pub encryption: Option<Encryption>,
+    /// Whether the local network is told that it is there; only one that encrypts is announced.
+    pub announce: bool,
     /// What strangers may cost.
     pub limits: Limits,
 }

@@ -29,9 +29,10 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use crate::clock;
 use crate::device::{self, Notice, Recording, Shape, Xruns};
+use crate::discovery::Announcement;
 use crate::error::Error;
 use crate::link::tcp::Framing;
-use crate::link::{SharedLink, canonical, mismatch};
+use crate::link::{SharedLink, Transport, canonical, mismatch};
 use crate::report::{Event, Report};
 use crate::trust::Admission;
 use crate::volume::Volume;
@@ -98,6 +99,7 @@ pub async fn run_with(
     let sink = start_sink(&config, recording.as_ref(), xruns.clone(), sink_events)?;
     let mut server = Server::new(config, report, xruns);
     server.say(Event::Listening { address, transports: server.transports() });
+    let announcement = server.announce(address);
 
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -118,6 +120,7 @@ pub async fn run_with(
         }
     };
     server.say_goodbye();
+    drop(announcement);
     server.count_refused(&connections);
     connections.finish().await;
     drop(sink); // finishes a file
@@ -237,6 +240,26 @@ impl<R: Fn(Report)> Server<R> {
             next_look: clock::now(),
             started: clock::now(),
             packet: Vec::new(),
+        }
+    }
+
+    /// Says on the local network that this server is there, where that is wanted and possible.
+    fn announce(&self, address: SocketAddr) -> Option<Announcement> {
+        let key = self.config.encryption.as_ref().filter(|_| self.config.announce)?.gate.own;
+        let listens = |transport| match transport {
+            Transport::Udp => self.config.udp,
+            Transport::Tcp => self.config.tcp,
+        };
+        match Announcement::start(address, listens, key) {
+            Ok(announcement) => {
+                let name = announcement.as_ref()?.name().to_owned();
+                self.say(Event::Announced { name });
+                announcement
+            }
+            Err(error) => {
+                tracing::debug!("this server is not announced: {error}");
+                None
+            }
         }
     }
 

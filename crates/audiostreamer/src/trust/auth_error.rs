@@ -22,6 +22,12 @@ pub enum AuthError {
          Nothing was sent to it; ask for a new invite"
     )]
     NotTheInviter { peer: String, invited: Fingerprint, shown: Fingerprint },
+    /// Another key than the one that it was to have.
+    #[error(
+        "{peer} is not the server that was meant: its key is {shown}, and should be {meant}. Nothing was sent to it; \
+         somebody may have announced himself in its place"
+    )]
+    NotTheMeant { peer: String, meant: Fingerprint, shown: Fingerprint },
     /// The server has answered, and says no.
     #[error("{peer} lets us not in: {why}. {}", way_out(*why, own))]
     Refused { peer: String, why: Refusal, own: Fingerprint },

@@ -37,6 +37,18 @@ impl KnownHosts {
         Ok(None)
     }
 
+    /// The name under which that key was met, if it was.
+    pub fn name_of(&self, key: Fingerprint) -> Result<Option<String>, Error> {
+        let text = self.state.read(FILE)?.unwrap_or_default();
+        for entry in self.entries(&text) {
+            let (name, known) = entry?;
+            if known == key {
+                return Ok(Some(name.to_owned()));
+            }
+        }
+        Ok(None)
+    }
+
     /// Remembers the key of `peer`, in place of another that it may have had.
     pub fn remember(&self, peer: &str, fingerprint: Fingerprint) -> Result<(), Error> {
         self.state.update(FILE, |text| {

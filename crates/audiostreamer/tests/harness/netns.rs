@@ -25,6 +25,9 @@ pub enum Fate {
 /// Where the client reaches the server.
 pub const SERVER: &str = "10.78.2.1";
 
+/// Where the client reaches the router.
+pub const ROUTER: &str = "10.78.1.254";
+
 impl Networks {
     /// `None` where we may not have namespaces, which is said; where `CI` is set and it is anything else
     /// that is missing, that is a failure.
@@ -59,6 +62,11 @@ impl Networks {
     /// Has `launch` run on the server's machine.
     pub fn on_server(&self, launch: Launch) -> Launch {
         launch.within(&["ip", "netns", "exec", &self.server.name])
+    }
+
+    /// Has `launch` run on the router, which is on the same network as the client.
+    pub fn on_router(&self, launch: Launch) -> Launch {
+        launch.within(&["ip", "netns", "exec", &self.router.name])
     }
 
     /// From now on the router lets no UDP pass.

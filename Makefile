@@ -1,6 +1,6 @@
 # What a developer runs by hand is what CI runs; there is no second definition.
 
-.PHONY: demo check test deny fuzz-smoke bench bench-smoke measure
+.PHONY: demo check test deny fuzz-smoke bench bench-smoke measure package package-test
 
 demo: # a server and a client on this machine: the newcomer's first command
 	cargo run --release --locked -- demo
@@ -49,3 +49,9 @@ bench-smoke: # whether the bench runs, and hears ours and zita-njbridge
 				--seconds 3 --attempts 1 --results target/bench && exit; \
 		done; exit 1; \
 	else echo "bench: NOT RUN, there is no real-time priority here"; fi
+
+package: # the Debian package, in target/debian
+	packaging/build
+
+package-test: # installs, uses and removes it in a clean chroot; needs root and Debian's mirror
+	BOOT=1 packaging/test

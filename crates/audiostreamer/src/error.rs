@@ -59,6 +59,9 @@ pub enum Error {
     /// The codec refused.
     #[error(transparent)]
     Core(#[from] audiostreamer_core::Error),
+    /// What the doctor has found, and said already.
+    #[error("no sound can pass: see the lines that begin with NO")]
+    Diagnosed { code: u8 },
     /// The demo's own files.
     #[error("{path}: {why}")]
     Demo { path: String, why: String },
@@ -85,6 +88,7 @@ impl Error {
             Error::Listen { .. } | Error::Metrics { .. } | Error::Network { .. } => 4,
             Error::NobodyFound(_) | Error::Discovery(_) => 4,
             Error::Auth(_) => 5,
+            Error::Diagnosed { code } => *code,
             Error::Trust(error) => error.exit_code(),
             Error::Stats { .. } | Error::Sdp { .. } | Error::Demo { .. } | Error::Manual { .. } | Error::Stdout(_) => 6,
             Error::Core(audiostreamer_core::Error::UnsupportedFormat(_)) => 2,

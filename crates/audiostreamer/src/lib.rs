@@ -14,6 +14,8 @@
 //! - [`trust`]: this machine's key, and whom it knows.
 //! - [`report`]: what both ends tell while they run, as data, and as text by `Display`.
 //! - [`volume`]: how loud something is played or sent.
+//! - [`doctor`]: looks at everything that sound has to pass, and says what is wrong.
+//! - [`service`]: what systemd is told.
 //! - [`sdp`]: session descriptions for and from other programs.
 //! - [`clock`], [`random`]: the only places that read a clock and draw random numbers.
 //!
@@ -118,12 +120,14 @@ pub mod clock;
 pub mod demo;
 pub mod device;
 pub mod discovery;
+pub mod doctor;
 pub mod error;
 pub mod link;
 pub mod random;
 pub mod report;
 pub mod sdp;
 pub mod server;
+pub mod service;
 pub mod stats;
 pub mod trust;
 pub mod volume;

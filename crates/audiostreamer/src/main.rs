@@ -10,7 +10,8 @@ use audiostreamer::cli::view::Controls;
 use audiostreamer::cli::{Cli, Command, Verbosity, WireArgs, manual};
 use audiostreamer::device::SinkSpec;
 use audiostreamer::error::Error;
-use audiostreamer::{cli, client, demo, device, server};
+use audiostreamer::report::Report;
+use audiostreamer::{cli, client, demo, device, server, service};
 use clap::CommandFactory;
 use clap_complete::Generator;
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -42,7 +43,7 @@ fn run(command: Command) -> Result<(), Error> {
             let show = args.verbosity.show(Controls::Server(remote), sound_on_stdout || args.stats.use_stdout())?;
             let statistics = args.stats.start(sound_on_stdout)?;
             with_console(&args.verbosity, &args.wire, (show, statistics), async |console, ended| {
-                server::run_with(config, commands, console.report(), ended).await.map(drop)
+                server::run_with(config, commands, told(console), ended).await.map(drop)
             })
         }
         Command::Client(mut args) => {
@@ -54,12 +55,19 @@ fn run(command: Command) -> Result<(), Error> {
             let show = args.verbosity.show(Controls::Client(volume), args.stats.use_stdout())?;
             let statistics = args.stats.start(false)?;
             with_console(&args.verbosity, &args.wire, (show, statistics), async |console, ended| {
-                client::run_with(config, volumes, console.report(), ended).await.map(drop)
+                client::run_with(config, volumes, told(console), ended).await.map(drop)
             })
         }
         Command::Config(command) => command.run(),
         Command::Devices(args) => device::print_list(args.json).map_err(Error::Stdout),
         Command::Discover(args) => args.run(),
+        Command::Doctor(args) => runtime()?.block_on(async {
+            let ended = until_signal()?;
+            tokio::select! {
+                result = args.run() => result,
+                () = ended => Ok(()),
+            }
+        }),
         Command::Invite(args) => args.run(),
         Command::Pair(args) => args.run(),
         Command::Identity(args) => args.run(),
@@ -92,12 +100,24 @@ fn with_console(
             eprintln!("audiostreamer: the sound on this link is not encrypted: everybody on the way can listen");
         }
         let console = Console::start(show, statistics);
-        let result = run(&console, ended).await;
+        let result = tokio::select! {
+            result = run(&console, ended) => result,
+            () = service::keep_alive() => unreachable!("it never ends"),
+        };
         Ok::<_, Error>((console, result))
     })?;
     runtime.shutdown_background();
     console.finish();
     result
+}
+
+/// Reports go to the console, and what they mean to the service manager.
+fn told(console: &Console) -> impl Fn(Report) + Send + Clone + 'static {
+    let report = console.report();
+    move |told| {
+        service::tell(&told);
+        report(told);
+    }
 }
 
 /// What `-v` adds: why things are tried again, and more with each further one.

@@ -6,6 +6,7 @@ mod client;
 pub mod config;
 pub mod console;
 pub mod discover;
+pub mod doctor;
 pub mod limits;
 pub mod manual;
 mod server;
@@ -57,6 +58,8 @@ pub enum Command {
     Devices(DevicesArgs),
     /// List the servers that announce themselves on this network
     Discover(discover::DiscoverArgs),
+    /// Find out why there is no sound, or so much delay, and what to do about it
+    Doctor(Box<doctor::DoctorArgs>),
     /// Let somebody in: print an invite for `audiostreamer client`
     Invite(trust::InviteArgs),
     /// Let somebody in who types a short code: print one for `audiostreamer client HOST --code`

@@ -7,6 +7,7 @@ pub mod control;
 mod conversation;
 mod credentials;
 pub(crate) mod mismatch;
+pub(crate) mod probe;
 pub mod quic;
 #[cfg(test)]
 mod scenarios;

@@ -10,6 +10,7 @@
 //! - [`discovery`]: servers that announce themselves on the local network.
 //! - [`device`]: sources and sinks. Sound cards, files, pipes and tones look the same from inside.
 //! - [`link`]: packets to and from one peer, encrypted or plain.
+//! - [`recording`]: a copy of what is played, captured or sent, in files.
 //! - [`stats`]: the same, once a second, for programs: JSON and Prometheus.
 //! - [`trust`]: this machine's key, and whom it knows.
 //! - [`report`]: what both ends tell while they run, as data, and as text by `Display`.
@@ -124,6 +125,7 @@ pub mod doctor;
 pub mod error;
 pub mod link;
 pub mod random;
+pub mod recording;
 pub mod report;
 pub mod sdp;
 pub mod server;

@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use audiostreamer_core::Format;
@@ -57,6 +58,10 @@ pub enum Event {
     ServerSilent { peer: String, silent: Duration },
     /// A new stream has proved to be one, and plays.
     ClientStarted { peer: SocketAddr, transport: Transport, encrypted: bool, format: Format },
+    /// A file of a recording was begun; where it is of one stream, whose that is.
+    Recording { path: PathBuf, whose: Option<String> },
+    /// Opus is recorded as it is sent, and this is none.
+    NotRecorded { whose: Option<String>, format: Format },
     /// The disk was too slow: so much is missing in the recording, and only there.
     RecordingMissing { sound: Duration },
     /// Nothing more can be recorded; the sound goes on.
@@ -107,6 +112,12 @@ impl fmt::Display for Event {
             }
             Event::ClientStarted { peer, transport, encrypted, format } => {
                 write!(f, "client {peer}: {format}, over {transport}{}", secrecy(*encrypted))
+            }
+            Event::Recording { path, whose: None } => write!(f, "recording into {}", path.display()),
+            Event::Recording { path, whose: Some(whose) } => write!(f, "recording {whose} into {}", path.display()),
+            Event::NotRecorded { whose, format } => {
+                let whose = whose.as_deref().unwrap_or("what is sent");
+                write!(f, "{whose} is {format} and not recorded: .opus keeps Opus, .wav and .flac keep everything")
             }
             Event::RecordingMissing { sound } => {
                 write!(f, "{} ms are missing in the recording: its disk is too slow", sound.as_millis())

@@ -10,7 +10,8 @@ use std::time::Duration;
 use allocator::real_time;
 use audiostreamer::capture::tap;
 use audiostreamer::clock;
-use audiostreamer::device::{Recording, Shape};
+use audiostreamer::device::Shape;
+use audiostreamer::recording::{Config, Recording};
 
 #[test]
 fn a_capture_callback_only_copies() {
@@ -36,8 +37,9 @@ fn a_capture_callback_only_copies() {
 #[test]
 fn a_recorder_only_copies_however_slow_the_disk() {
     let folder = tempfile::tempdir().unwrap();
-    let recording = Recording::start(&folder.path().join("out.wav"), drop).unwrap();
-    let mut recorder = recording.recorders().recorder(&Shape { rate: 8_000, channels: 2, period: 128 });
+    let config = Config { path: folder.path().join("out.wav"), split: None };
+    let recording = Recording::start(&config, drop).unwrap();
+    let mut recorder = recording.recorders().of_card(&Shape { rate: 8_000, channels: 2, period: 128 }).unwrap();
     let block = [0.5; 2 * 128];
-    (0..5_000).for_each(|_| real_time(|| recorder.record(&block)));
+    (0..5_000).for_each(|n| real_time(|| recorder.record(&block, n % 3 == 0)));
 }

@@ -6,7 +6,8 @@ use std::path::Path;
 
 use harness::audio::Audio;
 use harness::compare::compare;
-use harness::program::ours;
+use harness::program::{installed, other, ours};
+use harness::relay::Relay;
 use harness::server::{Input, Server};
 use harness::{signal, wait};
 
@@ -49,6 +50,64 @@ fn a_recording_is_valid_after_the_program_was_killed() {
     let audio = Audio::read_wav(&path);
     assert!(audio.seconds() > 1.0 && audio.rms_dbfs() > -40.0, "{} s", audio.seconds());
     drop(client);
+}
+
+/// What ffmpeg makes of it.
+fn decoded(path: &Path) -> Audio {
+    let wav = path.with_extension("decoded.wav");
+    let [from, to] = [path, &wav].map(|path| path.display().to_string());
+    other("ffmpeg", ["-loglevel", "error", "-y", "-i", &from, "-c:a", "pcm_s24le", &to]).start().wait().assert_code(0);
+    Audio::read_wav(&wav)
+}
+
+#[test]
+fn opus_recordings_play_in_time_whatever_was_lost() {
+    if !installed(&["ffmpeg"]) {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let [played, sent] = ["played.opus", "sent.opus"].map(|name| folder.path().join(name));
+    let melody = signal::melody(50, 4.0, RATE, 2);
+    let server = Server::start(&["--plain", &option(&played)]);
+    let relay = Relay::start(server.port);
+    relay.lose();
+    let input = Input::wav(&melody, 16);
+    let address = format!("127.0.0.1:{}", relay.port);
+    input.stream_all_to(&address, &["--plain", "--redundancy=off", &option(&sent)]);
+    server.program.wait_for_line("has ended");
+    server.program.interrupt().assert_code(0);
+    assert!(!relay.stop().is_empty());
+    let (played_sound, sent_sound) = (decoded(&played), decoded(&sent));
+    compare(&melody, &sent_sound).assert_whole(0.95);
+    assert_eq!(played_sound.frames(), sent_sound.frames(), "what was lost has kept its time");
+    let labels = std::fs::read_to_string(played.with_extension("opus.labels.txt")).unwrap();
+    assert!(labels.contains("\tlost, 10 ms\n"), "{labels:?}");
+    let last = RATE as usize..3 * RATE as usize;
+    let heard = compare(&sent_sound.part(last.clone()), &played_sound.part(last));
+    assert!(heard.delay == 0 && heard.jumps.is_empty(), "{heard:?}");
+}
+
+#[test]
+fn compressed_recordings_are_valid_after_the_program_was_killed() {
+    if !installed(&["ffmpeg"]) {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let [played, sent] = ["played.flac", "sent.opus"].map(|name| folder.path().join(name));
+    let server = Server::start(&[&option(&played)]);
+    let client = ours(["client", &server.address(), "--input=tone:440", &option(&sent)]).start();
+    for path in [&played, &sent] {
+        wait::until(format!("sound in {}", path.display()), || {
+            let bytes = std::fs::metadata(path).ok()?.len();
+            (bytes > 50_000).then(|| decoded(path)).filter(|audio| audio.rms_dbfs() > -40.0)
+        });
+    }
+    client.kill();
+    server.program.kill();
+    for path in [&played, &sent] {
+        let audio = decoded(path);
+        assert!(audio.seconds() > 0.5 && audio.rms_dbfs() > -40.0, "{} s in {}", audio.seconds(), path.display());
+    }
 }
 
 #[test]

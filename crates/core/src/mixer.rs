@@ -271,6 +271,11 @@ impl Mixer {
         self.send_levels(now);
     }
 
+    /// Whether some of the last block stands for what did not come.
+    pub fn makes_up(&self) -> bool {
+        self.voices.iter().any(|voice| voice.playout.makes_up())
+    }
+
     fn adopt(&mut self) {
         while self.voices.len() < self.voices.capacity()
             && let Ok(voice) = self.arriving.pop()

@@ -1,6 +1,5 @@
 //! `audiostreamer client`: its options, and what they mean.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use audiostreamer_core::codec::opus;
@@ -9,6 +8,7 @@ use audiostreamer_core::{ChannelMap, Codec, Encoding, Format, PayloadTypes};
 use clap::{Args, ValueEnum};
 
 use super::config::ConfigArgs;
+use super::record::RecordArgs;
 use super::stats::StatsArgs;
 use super::{CardArgs, Verbosity, WireArgs, discover, values};
 use crate::device::{PcmFormat, SourceSpec};
@@ -40,9 +40,8 @@ pub struct ClientArgs {
     /// Of stdin, where it is not WAV: ENCODING,RATE,CHANNELS, like s16le,44100,2
     #[arg(long, value_name = "FORMAT")]
     pub input_format: Option<PcmFormat>,
-    /// Keep a copy of what is captured in this WAV file, which is valid at every moment
-    #[arg(long, value_name = "FILE")]
-    pub record: Option<PathBuf>,
+    #[command(flatten)]
+    pub record: RecordArgs,
     /// How loud it is sent, in dB: -6 is half, 6 is twice. What would be too loud is brought down rather
     /// than clipped
     #[arg(long, value_name = "DB", default_value_t = 0.0, allow_hyphen_values = true, value_parser = values::gain)]
@@ -167,7 +166,7 @@ impl ClientArgs {
             destinations,
             protocol,
             source: SourceSpec::parse(self.input.as_deref(), self.input_format).map_err(Error::Usage)?,
-            record: self.record.clone(),
+            record: self.record.config()?,
             wanted: self.card.wanted(),
             map: self.map.clone().unwrap_or_default(),
             volume: Volume { gain: self.gain, muted: false },

@@ -9,6 +9,7 @@ pub mod discover;
 pub mod doctor;
 pub mod limits;
 pub mod manual;
+pub mod record;
 mod server;
 pub mod stats;
 pub mod trust;

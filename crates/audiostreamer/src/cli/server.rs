@@ -2,9 +2,9 @@
 
 use audiostreamer_core::playout::{Latency, Profile};
 use clap::{Args, ValueEnum};
-use std::path::PathBuf;
 
 use super::config::ConfigArgs;
+use super::record::RecordArgs;
 use super::stats::StatsArgs;
 use super::{CardArgs, Verbosity, WireArgs, limits, values};
 use crate::device::{SinkFormat, SinkSpec};
@@ -27,9 +27,8 @@ pub struct ServerArgs {
     /// - for stdout, null; the default output device when not given
     #[arg(long, value_name = "SINK")]
     pub output: Option<String>,
-    /// Keep a copy of what is played in this WAV file, which is valid at every moment
-    #[arg(long, value_name = "FILE")]
-    pub record: Option<PathBuf>,
+    #[command(flatten)]
+    pub record: RecordArgs,
     /// Of a file or stdout: ENCODING,RATE,CHANNELS with s16le, s24le, s32le or f32le, and raw: before
     /// it where there is to be no WAV header
     #[arg(long, value_name = "FORMAT", default_value = "wav:s24le,48000,2")]
@@ -113,7 +112,7 @@ impl ServerArgs {
             udp: self.protocol != ServerProtocol::Tcp,
             tcp: self.protocol != ServerProtocol::Udp,
             sink: SinkSpec::parse(self.output.as_deref(), self.output_format),
-            record: self.record.clone(),
+            record: self.record.config()?,
             wanted: self.card.wanted(),
             latency: self.latency,
             profile: self.profile.into(),

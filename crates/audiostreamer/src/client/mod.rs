@@ -11,7 +11,6 @@ mod shaping;
 mod status;
 
 use std::fmt;
-use std::path::PathBuf;
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -24,13 +23,14 @@ use tokio::task::JoinSet;
 
 use crate::capture;
 use crate::clock;
-use crate::device::{self, Notice, Recording, Shape, SourceSpec, Wanted, Xruns};
+use crate::device::{self, Notice, Shape, SourceSpec, Wanted, Xruns};
 use crate::error::Error;
 use crate::link::quic::DATAGRAM_BYTES_MIN;
 use crate::link::tcp::Framing;
 use crate::link::{
     Credentials, Link, LinkEvent, Protocol, Security, Target, Transport, keep_connected, keep_connected_either_way,
 };
+use crate::recording::{self, Recorders, Recording};
 use crate::report::{Event, Report, host_port};
 use crate::volume::Volume;
 
@@ -47,8 +47,8 @@ pub struct Config {
     pub protocol: Protocol,
     /// What is sent.
     pub source: SourceSpec,
-    /// A WAV file for a copy of what is captured.
-    pub record: Option<PathBuf>,
+    /// Where a copy of what is captured, or sent, is kept.
+    pub record: Option<recording::Config>,
     /// What the source is asked for.
     pub wanted: Wanted,
     /// Which of its channels are sent.
@@ -155,11 +155,12 @@ pub async fn run_with(
     let (events, inbox) = mpsc::channel();
     let (to_us, mut from_send) = tokio::sync::mpsc::unbounded_channel();
     let xruns = Xruns::default();
-    let recording = device::record(config.record.as_deref(), &report)?;
+    let recording = Recording::of(config.record.as_ref(), &report)?;
+    let recorders = recording.as_ref().map(Recording::recorders);
     let sending = {
-        let (config, report, xruns) = (config.clone(), report.clone(), xruns.clone());
+        let (config, report, xruns, recorders) = (config.clone(), report.clone(), xruns.clone(), recorders.clone());
         let thread = std::thread::Builder::new().name("send".into());
-        thread.spawn(move || send::run(&config, &inbox, report, &to_us, xruns)).map_err(Error::Thread)?
+        thread.spawn(move || send::run(&config, &inbox, report, &to_us, (xruns, recorders))).map_err(Error::Thread)?
     };
     let wake = sending.thread().clone();
     let tell = move |event| {
@@ -173,7 +174,7 @@ pub async fn run_with(
         let handle = move |event: LinkEvent| tell(SendEvent::Link(index, event));
         keep_links.spawn(keep_link(config.clone(), destination.clone(), handle));
     }
-    let start = || start_source(&config, recording.as_ref(), &xruns, sending.thread().clone(), tell.clone());
+    let start = || start_source(&config, recorders.as_ref(), &xruns, sending.thread().clone(), tell.clone());
     let streaming = async {
         // A card or a pipe can't wait: its sound is now. A file begins when somebody hears it.
         let mut source = if config.source.is_live() { Some(start()?) } else { None };
@@ -211,22 +212,22 @@ pub async fn run_with(
 
 fn start_source(
     config: &Config,
-    recording: Option<&Recording>,
+    recorders: Option<&Recorders>,
     xruns: &Xruns,
     wake: std::thread::Thread,
     tell: impl Fn(SendEvent) + Send + Clone + 'static,
 ) -> Result<device::Running, Error> {
     let make = {
         let (tell, media, payload_max) = (tell.clone(), config.media.clone(), config.payload_max());
-        let (map, recorders) = (config.map.clone(), recording.map(Recording::recorders));
+        let (map, recorders) = (config.map.clone(), recorders.cloned());
         move |shape: &Shape| -> device::Capture {
             let frames = media::frames_worth_sending(&media, &mapped(&map, shape), payload_max);
             let (mut tap, captured) = capture::tap(*shape, wake.clone(), frames);
             tell(SendEvent::Captured(captured));
-            let mut recorder = recorders.as_ref().map(|recorders| recorders.recorder(shape));
+            let mut recorder = recorders.as_ref().and_then(|recorders| recorders.of_card(shape));
             Box::new(move |samples, age| {
                 tap.handle(clock::now(), age, samples);
-                recorder.iter_mut().for_each(|recorder| recorder.record(samples));
+                recorder.iter_mut().for_each(|recorder| recorder.record(samples, false));
             })
         }
     };

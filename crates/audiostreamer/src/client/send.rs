@@ -16,6 +16,7 @@ use crate::clock;
 use crate::device::{Notice, Xruns, priority};
 use crate::error::Error;
 use crate::link::{Link, LinkEvent};
+use crate::recording::{Packet, PacketRecorder, Recorders};
 use crate::report::{Event, Report};
 use crate::volume::Volume;
 
@@ -49,12 +50,12 @@ pub fn run(
     inbox: &Receiver<SendEvent>,
     report: impl Fn(Report),
     tell: &UnboundedSender<FromSend>,
-    xruns: Xruns,
+    (xruns, recorders): (Xruns, Option<Recorders>),
 ) -> (Counted, Vec<Link>) {
     if !priority::raise_for_audio() {
         report(Report::Event(Event::NoRealTime));
     }
-    let mut thread = SendThread::new(config, report, tell, xruns);
+    let mut thread = SendThread::new(config, report, tell, (xruns, recorders));
     loop {
         match thread.turn(inbox) {
             Ok(Turn::Again) => std::thread::park_timeout(STATUS_INTERVAL),
@@ -79,6 +80,7 @@ struct SendThread<'a, R> {
     report: R,
     tell: &'a UnboundedSender<FromSend>,
     xruns: Xruns,
+    recorders: Option<Recorders>,
     captured: Option<Captured>,
     /// As last told.
     volume: Volume,
@@ -97,16 +99,23 @@ struct Stream {
     format: Format,
     shaping: Shaping,
     packetizer: Packetizer,
+    recorder: Option<PacketRecorder>,
 }
 
 impl<'a, R: Fn(Report)> SendThread<'a, R> {
-    fn new(config: &'a Config, report: R, tell: &'a UnboundedSender<FromSend>, xruns: Xruns) -> Self {
+    fn new(
+        config: &'a Config,
+        report: R,
+        tell: &'a UnboundedSender<FromSend>,
+        (xruns, recorders): (Xruns, Option<Recorders>),
+    ) -> Self {
         let now = clock::now();
         Self {
             config,
             report,
             tell,
             xruns,
+            recorders,
             captured: None,
             volume: config.volume,
             stream: None,
@@ -158,7 +167,8 @@ impl<'a, R: Fn(Report)> SendThread<'a, R> {
         for feed in self.feeds.iter_mut().flatten() {
             feed.open(sender_config(media, format)?, description.clone());
         }
-        self.stream = Some(Stream { format, shaping, packetizer });
+        let recorder = self.recorders.as_ref().and_then(|recorders| recorders.of_packets(format, None));
+        self.stream = Some(Stream { format, shaping, packetizer, recorder });
         self.captured = Some(captured);
         Ok(())
     }
@@ -231,6 +241,10 @@ impl<'a, R: Fn(Report)> SendThread<'a, R> {
     fn send_frames(&mut self) -> Result<(), Error> {
         let Some(stream) = &mut self.stream else { return Ok(()) };
         while let Some(frame) = stream.packetizer.poll()? {
+            if let Some(recorder) = &stream.recorder {
+                let (time, frames, payload) = (frame.time, frame.frames as u32, frame.payload.to_vec());
+                recorder.record(Packet { time, frames, at: clock::now(), payload });
+            }
             let now = clock::now();
             let mut linked = self.feeds.iter_mut().flatten().filter(|feed| feed.has_link()).peekable();
             if linked.peek().is_some() {

@@ -129,7 +129,7 @@ pub(super) fn read_error(path: &Path, cause: io::Error) -> FileError {
     FileError::Read { name: name(path), cause }
 }
 
-pub(super) fn name(path: &Path) -> String {
+pub(crate) fn name(path: &Path) -> String {
     path.display().to_string()
 }
 

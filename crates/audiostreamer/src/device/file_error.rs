@@ -80,6 +80,10 @@ pub enum FileError {
         path.display(), path.display())]
     NotAnOutputFile { path: PathBuf },
 
+    /// The name of a recording says a kind that we don't write.
+    #[error("{} says by its ending what is recorded: .wav, .flac, or .opus for Opus as it is sent", path.display())]
+    NotARecording { path: PathBuf },
+
     /// The disk is full, or gone.
     #[error("can't write {name}: {}; the sound until then is kept", plain(cause))]
     Write { name: String, cause: io::Error },

@@ -49,7 +49,7 @@ fn write(mut file: SoundFile, feed: &Feed<impl Fn(Notice)>) -> io::Result<End> {
 }
 
 /// A file that grows, and is complete after every call.
-pub(super) struct SoundFile {
+pub(crate) struct SoundFile {
     file: File,
     container: Container,
     format: PcmFormat,
@@ -64,18 +64,25 @@ impl SoundFile {
         }
         let failed = |cause| FileError::Create { path: path.into(), cause };
         let file = File::create(path).map_err(failed)?;
+        Self::new(file, container, format).map_err(failed)
+    }
+
+    /// Makes it of an empty file.
+    pub fn new(file: File, container: Container, format: PcmFormat) -> io::Result<Self> {
         let mut new = Self { file, container, format, data: 0 };
-        new.append(&[]).map_err(failed)?;
+        new.append(&[])?;
         Ok(new)
+    }
+
+    /// Of the file as it is now.
+    pub fn bytes(&self) -> u64 {
+        self.header_for(self.data).len() as u64 + wav_header::padded(self.data)
     }
 
     /// Adds whole frames. Until the last line has been executed, the file is as before.
     pub fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
         let data = self.data + bytes.len() as u64;
-        let header = match self.container {
-            Container::Wav => wav_header::of_file(&self.format, data),
-            Container::Raw => Vec::new(),
-        };
+        let header = self.header_for(data);
         let begin = header.len() as u64;
         self.file.write_all_at(bytes, begin + self.data)?;
         if self.container == Container::Wav && data % 2 == 1 {
@@ -83,6 +90,13 @@ impl SoundFile {
         }
         self.data = data;
         self.file.write_all_at(&header, 0)
+    }
+
+    fn header_for(&self, data: u64) -> Vec<u8> {
+        match self.container {
+            Container::Wav => wav_header::of_file(&self.format, data),
+            Container::Raw => Vec::new(),
+        }
     }
 }
 

@@ -36,7 +36,6 @@ mod pulse_card;
 mod pulse_list;
 mod pulse_timing;
 mod pulse_wire;
-pub mod recording;
 pub mod running;
 pub mod sink;
 pub mod sink_format;
@@ -52,41 +51,19 @@ mod written_sink;
 
 use std::fmt;
 use std::io::Write;
-use std::path::Path;
 use std::time::Duration;
 
 use card_error::CardError;
 use file_error::FileError;
 use pcm_format::{CHANNELS, RATES};
 
-use crate::report::{Event, Report};
-
 pub use pcm_format::PcmFormat;
-pub use recording::Recording;
-use recording::Trouble;
 pub use running::Running;
 pub use sink::{SinkSpec, start_sink};
 pub use sink_format::SinkFormat;
 pub use source::{SourceSpec, start_source};
 pub use spec::DeviceSpec;
 pub use vitals::Xruns;
-
-/// Starts a recording where one is wanted; what goes wrong with it later is reported.
-pub(crate) fn record(
-    path: Option<&Path>,
-    report: &(impl Fn(Report) + Send + Clone + 'static),
-) -> Result<Option<Recording>, Error> {
-    let start = |path| {
-        let report = report.clone();
-        Recording::start(path, move |trouble| {
-            report(Report::Event(match trouble {
-                Trouble::Missing(sound) => Event::RecordingMissing { sound },
-                Trouble::Ended(error) => Event::RecordingEnded { why: error.to_string() },
-            }));
-        })
-    };
-    Ok(path.map(start).transpose()?)
-}
 
 /// What one open stream of samples looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,13 +1,13 @@
 //! What a server is told to do.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 
 use audiostreamer_core::playout::{Latency, Profile};
 use audiostreamer_core::{Format, PayloadTypes};
 
 use super::Limits;
 use crate::device::{SinkSpec, Wanted};
+use crate::recording;
 use crate::trust::{Gate, Identity};
 
 /// What a server does.
@@ -21,8 +21,8 @@ pub struct Config {
     pub tcp: bool,
     /// Where it is played.
     pub sink: SinkSpec,
-    /// A WAV file for a copy of what is played.
-    pub record: Option<PathBuf>,
+    /// Where a copy of what is played, or comes, is kept.
+    pub record: Option<recording::Config>,
     /// What the sink is asked for.
     pub wanted: Wanted,
     /// The playout delay of each stream: from a packet's arrival to its being asked for.

@@ -28,11 +28,12 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use crate::clock;
-use crate::device::{self, Notice, Recording, Shape, Xruns};
+use crate::device::{self, Notice, Shape, Xruns};
 use crate::discovery::Announcement;
 use crate::error::Error;
 use crate::link::tcp::Framing;
 use crate::link::{SharedLink, Transport, canonical, mismatch};
+use crate::recording::{Recorders, Recording};
 use crate::report::{Event, Report};
 use crate::trust::Admission;
 use crate::volume::Volume;
@@ -95,9 +96,10 @@ pub async fn run_with(
     let (sink_events, mut from_sink) = unbounded_channel();
     let xruns = Xruns::default();
     // Dropped after the sink, and so with all that was played.
-    let recording = device::record(config.record.as_deref(), &report)?;
-    let sink = start_sink(&config, recording.as_ref(), xruns.clone(), sink_events)?;
-    let mut server = Server::new(config, report, xruns);
+    let recording = Recording::of(config.record.as_ref(), &report)?;
+    let recorders = recording.as_ref().map(Recording::recorders);
+    let sink = start_sink(&config, recorders.clone(), xruns.clone(), sink_events)?;
+    let mut server = Server::new(config, report, recorders, xruns);
     server.say(Event::Listening { address, transports: server.transports() });
     let announcement = server.announce(address);
 
@@ -156,20 +158,19 @@ enum SinkEvent {
 
 fn start_sink(
     config: &Config,
-    recording: Option<&Recording>,
+    recorders: Option<Recorders>,
     xruns: Xruns,
     events: UnboundedSender<SinkEvent>,
 ) -> Result<device::Running, Error> {
-    let recorders = recording.map(Recording::recorders);
     let clients_max = config.clients_max;
     let opened = events.clone();
     let make = move |shape: &Shape| -> device::Render {
         let (handle, mut mixer) = Mixer::new(shape.rate, shape.channels, FRAMES_MAX, 2 * clients_max);
         let _ = opened.send(SinkEvent::Opened(handle, *shape)); // a server that is gone plays nothing
-        let mut recorder = recorders.as_ref().map(|recorders| recorders.recorder(shape));
+        let mut recorder = recorders.as_ref().and_then(|recorders| recorders.of_card(shape));
         Box::new(move |out, delay| {
             mixer.fill(clock::now(), delay, out);
-            recorder.iter_mut().for_each(|recorder| recorder.record(out));
+            recorder.iter_mut().for_each(|recorder| recorder.record(out, mixer.makes_up()));
         })
     };
     let notify = move |notice| drop(events.send(SinkEvent::Notice(notice)));
@@ -197,6 +198,7 @@ struct Server<R> {
     ssrc: u32,
     cname: String,
     output: Option<Output>,
+    recorders: Option<Recorders>,
     xruns: Xruns,
     streams: Vec<Stream>,
     next_stream: StreamId,
@@ -219,13 +221,14 @@ struct Server<R> {
 }
 
 impl<R: Fn(Report)> Server<R> {
-    fn new(config: Config, report: R, xruns: Xruns) -> Self {
+    fn new(config: Config, report: R, recorders: Option<Recorders>, xruns: Xruns) -> Self {
         Self {
             config,
             report,
             ssrc: crate::random::u64() as u32,
             cname: crate::random::cname(),
             output: None,
+            recorders,
             xruns,
             streams: Vec::new(),
             next_stream: StreamId::default(),
@@ -435,7 +438,7 @@ impl<R: Fn(Report)> Server<R> {
         self.next_stream.0 += 1;
         let known = self.volumes.iter().find(|(peer, _)| peer.is_same_client(&stream.peer));
         let volume = known.map_or(Volume { gain: self.config.gain, muted: false }, |(_, volume)| *volume);
-        (stream.id, stream.volume) = (self.next_stream, volume);
+        (stream.id, stream.volume, stream.recorders) = (self.next_stream, volume, self.recorders.clone());
         let unproved = self.streams.iter().filter(|stream| !stream.is_proved());
         if unproved.count() >= UNPROVED_MAX
             && let Some(oldest) = self.streams.iter().position(|stream| !stream.is_proved())

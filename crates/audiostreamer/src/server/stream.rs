@@ -14,6 +14,7 @@ use super::peer::Peer;
 use super::stats::StreamStatus;
 use super::{FRAMES_MAX, Output};
 use crate::link::{SharedLink, canonical};
+use crate::recording::{Packet, PacketRecorder, Recorders};
 use crate::volume::Volume;
 
 /// One source of one peer.
@@ -33,6 +34,8 @@ pub(super) struct Stream {
     /// There was no room for a run of this format: its packets are dropped until there is.
     refused: Option<Format>,
     created: Instant,
+    pub recorders: Option<Recorders>,
+    recorder: Option<PacketRecorder>,
     /// Of voices that have ended, and of the present one as last heard.
     concealed: Duration,
     playout: playout::Stats,
@@ -83,6 +86,8 @@ impl Stream {
             ending: None,
             refused: None,
             created,
+            recorders: None,
+            recorder: None,
             concealed: Duration::ZERO,
             playout: playout::Stats::default(),
             units_dropped: 0,
@@ -146,6 +151,8 @@ impl Stream {
         self.ending = None;
         self.end_voice();
         self.format = Some(format);
+        let whose = || format!("client {}", self.address());
+        self.recorder = self.recorders.as_ref().and_then(|recorders| recorders.of_packets(format, Some(whose())));
         self.reopen(output);
         Event::Started(format)
     }
@@ -295,6 +302,10 @@ impl Stream {
     }
 
     fn send_to_voice(&mut self, unit: playout::Unit) {
+        if let Some(recorder) = &self.recorder {
+            let &playout::Unit { time, frames, arrived, .. } = &unit;
+            recorder.record(Packet { time, frames, at: arrived, payload: unit.payload.clone() });
+        }
         match &mut self.voice {
             Some(voice) => {
                 if voice.send(unit).is_err() {

@@ -261,6 +261,11 @@ impl Playout {
         self.stats.peak = out.iter().fold(self.stats.peak, |peak, sample| peak.max(sample.abs()));
     }
 
+    /// Whether what is heard at the moment stands for what did not come.
+    pub fn makes_up(&self) -> bool {
+        self.state == State::Playing && self.timeline.missing_frames() > 0 && !self.finishing
+    }
+
     /// A payload whose memory is no longer needed.
     pub fn reclaim(&mut self) -> Option<Vec<u8>> {
         self.timeline.reclaim()

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use arbitrary::Arbitrary;
 use audiostreamer_core::codec::{payload_frames, pcm};
-use audiostreamer_core::playout::{Config, Latency, Origin, Profile, UNITS_MAX, Unit};
+use audiostreamer_core::playout::{COPIES_MAX, Config, Latency, Origin, Profile, UNITS_MAX, Unit};
 use audiostreamer_core::{Codec, Encoding, Format, Instant, MediaTime, Playout, duration_of};
 
 /// Units plausible and absurd, and blocks of any size at any time: every sample is written, finite
@@ -43,6 +43,7 @@ pub fn playout(bytes: &[u8]) {
 fn origin(payload: &[u8]) -> Origin {
     match payload.len() % 3 {
         0 => Origin::Repair,
+        1 => Origin::Copy,
         _ => Origin::First,
     }
 }
@@ -155,7 +156,8 @@ impl Bench {
     }
 
     fn length(&self, payload: &[u8]) -> u32 {
-        payload_frames(self.format, payload).unwrap_or(0) as u32
+        let copy = origin(payload) == Origin::Copy;
+        payload_frames(if copy { Format::OPUS } else { self.format }, payload).unwrap_or(0) as u32
     }
 
     fn insert_next(&mut self, skip: i64, late_millis: u64) {
@@ -199,7 +201,7 @@ impl Bench {
 
     fn reclaim(&mut self) {
         self.reclaimed += std::iter::from_fn(|| self.playout.reclaim()).count();
-        assert!(self.inserted - self.reclaimed <= UNITS_MAX);
+        assert!(self.inserted - self.reclaimed <= UNITS_MAX + COPIES_MAX);
     }
 
     /// Lets it end, where little waits, and asks every payload back. The gap before a unit takes a

@@ -3,11 +3,14 @@
 use std::time::Duration;
 
 use arbitrary::Arbitrary;
+use audiostreamer_core::codec::opus::Application;
+use audiostreamer_core::copies::Copied;
 use audiostreamer_core::packet::Packet;
 use audiostreamer_core::packetizer::Frame;
+use audiostreamer_core::red::Red;
 use audiostreamer_core::rtcp::{self, Ntp, Outgoing, Report};
-use audiostreamer_core::sender::{Config, Wire};
-use audiostreamer_core::{Instant, MediaTime, Sender};
+use audiostreamer_core::sender::{Beside, Config, Wire};
+use audiostreamer_core::{Format, Instant, MediaTime, PayloadTypes, Sender};
 
 const SSRC: u32 = 7;
 const PAYLOAD_TYPE: u8 = 96;
@@ -24,14 +27,21 @@ pub fn sender(bytes: &[u8]) {
         cname: "fuzz".into(),
         wire,
         rate: input.rate,
+        beside: Some(Beside { format: Format::OPUS, application: Application::Voice }),
         wall_epoch: Ntp(input.wall_epoch),
     });
     let mut now = Instant::default();
     for step in input.steps {
         match step {
             Step::Frame { time, captured, payload } => {
-                let frame =
-                    Frame { time: MediaTime(time), frames: 240, captured: Instant::from_nanos(captured), payload };
+                let copy = sender.copies().map(|_| Copied { time: MediaTime(time), payload });
+                let frame = Frame {
+                    time: MediaTime(time),
+                    frames: 240,
+                    captured: Instant::from_nanos(captured),
+                    payload,
+                    copy,
+                };
                 sender.handle_frame(now, &frame);
                 sent(&mut sender, now, Some(payload), input.raw);
             }
@@ -70,6 +80,12 @@ fn sent(sender: &mut Sender, now: Instant, payload: Option<&[u8]>, raw: bool) {
         assert!(sender.poll_transmit(now, &mut packet));
         match Packet::parse(&packet) {
             _ if raw => assert_eq!(packet, payload),
+            Some(Packet::Rtp(rtp)) if rtp.payload_type == PayloadTypes::REDUNDANCY => {
+                assert_eq!(
+                    Red::parse(rtp.payload).map(|red| (red.payload_type, red.payload)),
+                    Some((PAYLOAD_TYPE, payload))
+                );
+            }
             Some(Packet::Rtp(rtp)) => assert_eq!((rtp.ssrc, rtp.payload), (SSRC, payload)),
             _ => panic!("no RTP"),
         }

@@ -85,6 +85,7 @@ fn sender_l16(bencher: Bencher) {
         cname: "bench".into(),
         wire: Wire::Rtp { payload_type: 97 },
         rate: RATE,
+        beside: None,
         wall_epoch: Ntp(0),
     });
     let (mut packet, mut n) = (Vec::new(), 0);
@@ -92,7 +93,10 @@ fn sender_l16(bencher: Bencher) {
     bencher.counter(ItemsCount::new(FRAMES)).bench_local(|| {
         let now = at(n);
         let time = MediaTime((n * FRAMES) as i64);
-        sender.handle_frame(now, &packetizer::Frame { time, frames: FRAMES, captured: now, payload: &payload });
+        sender.handle_frame(
+            now,
+            &packetizer::Frame { time, frames: FRAMES, captured: now, payload: &payload, copy: None },
+        );
         n += 1;
         while sender.poll_transmit(now, &mut packet) {
             black_box(&packet);

@@ -14,6 +14,7 @@ pub const WINDOW: usize = 256;
 
 /// Four letters, as RFC 3550 section 6.7 asks for.
 pub(crate) const NAME: &str = "ASfb";
+pub(crate) const ABILITY_NAME: &str = "ASab";
 
 /// Bytes before the bits.
 const FIXED: usize = 20;
@@ -38,6 +39,28 @@ pub struct Feedback {
     pub room: u16,
     /// The last packets that have not come as they were first sent.
     pub missing: Missing,
+}
+
+/// What a source can do about what is lost, as it says with its reports where it does anything: it
+/// sends once more what it is asked for, and perhaps copies. So the receiver knows what more delay would
+/// be good for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ability {
+    /// Whether it sends copies where they help.
+    pub copies: bool,
+}
+
+impl Ability {
+    /// The data of the APP packet: bits in a word.
+    pub(crate) fn write(&self) -> [u8; 4] {
+        [0, 0, 0, self.copies.into()]
+    }
+
+    /// Any bytes; bits that are not known are passed over.
+    pub(crate) fn parse(data: &[u8]) -> Option<Ability> {
+        let word: [u8; 4] = data.try_into().ok()?;
+        Some(Ability { copies: word[3] & 1 != 0 })
+    }
 }
 
 /// A bit for each of the [`WINDOW`] packets before and with the highest.

@@ -52,6 +52,7 @@
 //!     cname: "microphone".into(),
 //!     wire: sender::Wire::Rtp { payload_type },
 //!     rate,
+//!     beside: None, // no copies
 //!     wall_epoch: Ntp::default(),
 //! });
 //! let mut receiver = Receiver::new(Instant::default(), 8, "speaker", 7, types);
@@ -112,6 +113,7 @@
 mod budget;
 mod channels;
 pub mod codec;
+pub mod copies;
 mod error;
 pub mod fader;
 pub mod feedback;
@@ -119,13 +121,17 @@ mod format;
 pub mod framing;
 mod history;
 pub mod limiter;
+pub mod loss;
 pub mod mixer;
 pub mod packet;
 pub mod packetizer;
 mod payload_types;
+pub mod plan;
 pub mod playout;
 pub mod raw;
 pub mod receiver;
+pub mod red;
+pub mod redundancy;
 mod repair;
 pub mod resample;
 pub mod rtcp;

@@ -70,7 +70,7 @@ impl Voice {
         let (units_in, units) = RingBuffer::new(UNITS);
         let (changes_in, changes) = RingBuffer::new(CHANGES);
         // As many payloads can be on their way back as a playout and its ring can hold.
-        let (spent, spent_out) = RingBuffer::new(playout::UNITS_MAX + UNITS);
+        let (spent, spent_out) = RingBuffer::new(playout::UNITS_MAX + playout::COPIES_MAX + UNITS);
         let (stats, stats_out) = RingBuffer::new(SNAPSHOTS);
         let handle = VoiceHandle {
             units: Some(units_in),

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::channels::map_channels;
 use crate::codec::{Encoder, opus};
+use crate::copies::{self, Copied, Copier};
 use crate::resample::Resampler;
 use crate::{Codec, Error, Format, Instant, MediaTime, duration_of, frames_in};
 
@@ -33,6 +34,8 @@ pub struct Frame<'a> {
     pub captured: Instant,
     /// Its code.
     pub payload: &'a [u8],
+    /// The copy that is complete with it, where copies are [made](Packetizer::set_copies).
+    pub copy: Option<Copied<'a>>,
 }
 
 /// Collects captured samples, converts their rate and channels, and codes them frame by frame.
@@ -41,6 +44,7 @@ pub struct Frame<'a> {
 pub struct Packetizer {
     config: Config,
     encoder: Encoder,
+    copier: Option<Copier>,
     resampler: Option<Resampler>,
     /// Channels that are coded: of the format, but mono Opus is coded as such.
     channels: usize,
@@ -78,6 +82,7 @@ impl Packetizer {
             config,
             held: duration_of(resampling + u64::from(encoder.lookahead_frames()), format.rate),
             encoder,
+            copier: None,
             resampler,
             channels: coded.into(),
             waiting: Vec::new(),
@@ -120,6 +125,18 @@ impl Packetizer {
         self.captured_until += duration_of(silent as u64, rate);
     }
 
+    /// Codes the sound once more like that, beside its frames, from now on; not where the format
+    /// can't have [copies](crate::copies). Costs nothing where nothing changes.
+    pub fn set_copies(&mut self, settings: Option<copies::Settings>) -> Result<(), Error> {
+        let wanted = settings.filter(|_| copies::are_possible(self.config.format));
+        if wanted == self.copier.as_ref().map(Copier::settings) {
+            return Ok(());
+        }
+        let lookahead = self.encoder.lookahead_frames();
+        self.copier = wanted.map(|settings| Copier::new(settings, self.channels, lookahead)).transpose()?;
+        Ok(())
+    }
+
     /// The next frame, when enough is there. A frame that the codec refuses is an error, and is
     /// left out of the stream.
     pub fn poll(&mut self) -> Result<Option<Frame<'_>>, Error> {
@@ -141,9 +158,10 @@ impl Packetizer {
             }
         };
         let result = self.encoder.encode(coded, &mut self.payload);
+        let copy = self.copier.as_mut().and_then(|copier| copier.code(time, coded));
         self.waiting.drain(..samples);
         result?;
-        Ok(Some(Frame { time, frames, captured, payload: &self.payload }))
+        Ok(Some(Frame { time, frames, captured, payload: &self.payload, copy }))
     }
 
     /// The loudest sample since the last call, full scale 1.0.

@@ -9,9 +9,25 @@ pub struct PayloadTypes {
 }
 
 impl PayloadTypes {
+    /// Redundancy (RFC 2198), where nothing else has this number.
+    pub const REDUNDANCY: u8 = 99;
+
+    /// Opus, as copies are coded, where nothing else has this number.
+    pub const COPY: u8 = 96;
+
+    /// Whether redundancy and copies have their numbers.
+    pub fn have_copies(&self) -> bool {
+        self.format(Self::REDUNDANCY).is_none() && self.format(Self::COPY) == Some(Format::OPUS)
+    }
+
     /// No payload type is known.
     pub const fn empty() -> Self {
         Self { formats: [None; 128] }
+    }
+
+    /// Whether a payload type stands for redundancy.
+    pub fn is_redundancy(&self, payload_type: u8) -> bool {
+        payload_type == Self::REDUNDANCY && self.have_copies()
     }
 
     /// The format of a payload type, `None` for an unknown one.
@@ -39,10 +55,9 @@ impl Default for PayloadTypes {
         let mut types = Self::empty();
         types.set(10, Format::l16(44_100, 2));
         types.set(11, Format::l16(44_100, 1));
-        types.set(96, Format::OPUS);
+        types.set(Self::COPY, Format::OPUS);
         types.set(97, Format::l16(48_000, 2));
         types.set(98, Format::l24(48_000, 2));
-        // 99 is kept for redundancy (RFC 2198).
         types.set(100, Format::l16(48_000, 1));
         types.set(101, Format::l24(48_000, 1));
         types.set(102, Format::l24(44_100, 2));

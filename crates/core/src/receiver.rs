@@ -4,9 +4,11 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::codec::payload_frames;
+use crate::copies;
 use crate::feedback::{self, Feedback};
 use crate::packet::{Extender, Rtp};
 use crate::playout::{Origin, Unit};
+use crate::red::Red;
 use crate::repair::{Arrivals, Came};
 use crate::rtcp::{self, Message, Ntp, Outgoing, Report};
 use crate::transit::{Fastest, Lateness, Schedule};
@@ -53,6 +55,8 @@ pub struct Stats {
     pub packets_lost: u64,
     /// Lost ones that came when they were asked for once more.
     pub packets_repaired: u64,
+    /// Copies that came beside packets, each as often as it was sent.
+    pub copies_received: u64,
     /// Not a packet of this stream: unknown payload type, a payload that is none, a stray
     /// sequence number or timestamp.
     pub packets_refused: u64,
@@ -134,13 +138,21 @@ impl Receiver {
 
     /// Takes an RTP packet of the source. Poll the outputs after each.
     pub fn handle_rtp(&mut self, now: Instant, rtp: &Rtp<'_>) {
+        let red = self.types.is_redundancy(rtp.payload_type).then(|| Red::parse(rtp.payload));
+        let (payload_type, payload) = match red {
+            None => (rtp.payload_type, rtp.payload),
+            Some(red) => red.map_or((rtp.payload_type, &[][..]), |red| (red.payload_type, red.payload)),
+        };
+        let rtp = &Rtp { payload_type, payload, ..*rtp };
         let Some(arrival) = self.arrival(now, rtp) else {
             self.stats.packets_refused += 1;
             return;
         };
         if let Some(run) = self.run.as_mut().filter(|run| run.fits(&arrival)) {
             let unit = run.handle(&arrival, self.room, rtp.payload, &mut self.spare);
+            let time = unit.time;
             self.accept(now, unit);
+            self.accept_copies(now, time, red.flatten());
             if let Some((_, stray)) = self.candidate.take() {
                 self.refuse(stray);
             }
@@ -267,6 +279,29 @@ impl Receiver {
         self.stats.packets_received += 1;
         self.stats.bytes_received += unit.payload.len() as u64;
         self.outputs.push_back(Output::Unit(unit));
+    }
+
+    /// What rides beside the packet of `time`.
+    fn accept_copies(&mut self, now: Instant, time: MediaTime, red: Option<Red<'_>>) {
+        let (Some(run), Some(red)) = (&mut self.run, red) else { return };
+        if !copies::are_possible(run.format) {
+            return;
+        }
+        for block in red.blocks() {
+            let frames = match self.types.format(block.payload_type) {
+                Some(Format::OPUS) => payload_frames(Format::OPUS, block.payload),
+                _ => None,
+            };
+            let Some(frames) = frames else { continue };
+            let time = time - i64::from(block.offset);
+            self.stats.copies_received += 1;
+            if run.knows_copy(time) {
+                continue;
+            }
+            let payload = payload_in(&mut self.spare, block.payload);
+            let unit = Unit { time, frames: frames as u32, arrived: now, origin: Origin::Copy, payload };
+            self.outputs.push_back(Output::Unit(unit));
+        }
     }
 
     /// A packet that began no run is none of this stream.
@@ -397,6 +432,19 @@ struct Run {
     holes: bool,
     /// By the last sender reports: frames from there to what was being captured.
     captures: VecDeque<i64>,
+    /// The last copies, each of which comes more than once.
+    copies: VecDeque<MediaTime>,
+}
+
+/// As many as are sent in the third of a second that one may be behind.
+const COPIES: usize = 64;
+
+/// Memory with that content.
+fn payload_in(spare: &mut Vec<Vec<u8>>, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = spare.pop().unwrap_or_default();
+    bytes.clear();
+    bytes.extend(payload);
+    bytes
 }
 
 /// So many sender reports tell the capture delay. Blocks of the capturing card and packets beat:
@@ -430,6 +478,7 @@ impl Run {
             jitter: 0.0,
             end: i64::MIN,
             captures: VecDeque::new(),
+            copies: VecDeque::new(),
         }
     }
 
@@ -458,14 +507,27 @@ impl Run {
         self.last_arrival = arrival.now;
         self.received += 1;
         self.end = self.end.max(timestamp + i64::from(arrival.frames));
-        let mut bytes = spare.pop().unwrap_or_default();
-        bytes.clear();
-        bytes.extend(payload);
         let origin = match came {
             Came::First => Origin::First,
             Came::Repair => Origin::Repair,
         };
-        Unit { time: MediaTime(timestamp), frames: arrival.frames, arrived: arrival.now, origin, payload: bytes }
+        Unit {
+            time: MediaTime(timestamp),
+            frames: arrival.frames,
+            arrived: arrival.now,
+            origin,
+            payload: payload_in(spare, payload),
+        }
+    }
+
+    /// Whether a copy has come before; from now on it has.
+    fn knows_copy(&mut self, time: MediaTime) -> bool {
+        let known = self.copies.contains(&time);
+        if !known {
+            self.copies.push_back(time);
+            self.copies.drain(..self.copies.len().saturating_sub(COPIES));
+        }
+        known
     }
 
     /// Takes note of when a packet came.

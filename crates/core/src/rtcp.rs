@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::feedback::{self, Feedback};
+use crate::feedback::{self, Ability, Feedback};
 use rtcp_types::prelude::*;
 use rtcp_types::{
     App, Bye, Compound, DelaySinceLastReceiverReport, DelaySinceLastReceiverReportBlock,
@@ -98,6 +98,8 @@ pub enum Message {
     Echo { from: u32, echo: Echo },
     /// What came of a source's packets, and when.
     Feedback(Feedback),
+    /// What `from`, a sender, can do about losses.
+    Ability { from: u32, ability: Ability },
     /// Somebody would like to have a packet of `ssrc` once more (RFC 4585 section 6.2.1).
     Nack { ssrc: u32, sequence: u16 },
     /// `ssrc` ends.
@@ -122,6 +124,10 @@ pub fn parse(bytes: &[u8], mut handle: impl FnMut(Message)) -> bool {
             rtcp_types::Packet::Xr(extended) => extended_report(extended, &mut handle),
             rtcp_types::Packet::App(app) if app.name() == *feedback::NAME.as_bytes() => {
                 Feedback::parse(app.data()).into_iter().for_each(|feedback| handle(Message::Feedback(feedback)));
+            }
+            rtcp_types::Packet::App(app) if app.name() == *feedback::ABILITY_NAME.as_bytes() => {
+                let from = app.ssrc();
+                Ability::parse(app.data()).into_iter().for_each(|ability| handle(Message::Ability { from, ability }));
             }
             rtcp_types::Packet::TransportFeedback(packet) => nacks(packet, &mut handle),
             rtcp_types::Packet::Bye(bye) => bye.ssrcs().for_each(|ssrc| handle(Message::Bye { ssrc })),
@@ -197,6 +203,8 @@ pub struct Outgoing<'a> {
     pub echo: Option<Echo>,
     /// What came of one source's packets.
     pub feedback: Option<Feedback>,
+    /// What we can do about what is lost of what we send.
+    pub ability: Option<Ability>,
     /// What is asked for once more, and of whom.
     pub nack: (u32, &'a [u16]),
     /// Whether this is the last that is heard of us.
@@ -208,6 +216,7 @@ impl Outgoing<'_> {
     pub fn write(&self, packet: &mut Vec<u8>) {
         let chunk = SdesChunk::builder(self.ssrc).add_item(SdesItem::builder(SdesItem::CNAME, sayable(self.cname)));
         let feedback = self.feedback.map(|feedback| feedback.write());
+        let ability = self.ability.map(|ability| ability.write());
         let mut compound = Compound::builder();
         compound = match self.sender {
             Some(info) => compound.add_packet(self.sender_report(info)),
@@ -221,6 +230,9 @@ impl Outgoing<'_> {
         }
         if let Some(data) = &feedback {
             compound = compound.add_packet(App::builder(self.ssrc, feedback::NAME).data(data));
+        }
+        if let Some(data) = &ability {
+            compound = compound.add_packet(App::builder(self.ssrc, feedback::ABILITY_NAME).data(data));
         }
         let (media, missing) = self.nack;
         if !missing.is_empty() {
@@ -326,6 +338,7 @@ mod tests {
             reference: Some(reference),
             echo: Some(echo),
             feedback: Some(feedback),
+            ability: Some(Ability { copies: true }),
             nack: (9, &[65_534, 65_535, 3, 40]),
             bye: true,
         };
@@ -337,6 +350,7 @@ mod tests {
             Message::Reference { from: 7, ntp: reference },
             Message::Echo { from: 7, echo },
             Message::Feedback(feedback),
+            Message::Ability { from: 7, ability: Ability { copies: true } },
             nack(3),
             nack(40),
             nack(65_534),

@@ -2,11 +2,17 @@
 
 use std::time::Duration;
 
+use crate::feedback::{Ability, Feedback};
 use crate::history::History;
+use crate::loss::Estimate;
 use crate::packet::Rtp;
 use crate::packetizer::Frame;
+use crate::plan::Plan;
+use crate::redundancy::Protection;
 use crate::rtcp::{self, Echo, Message, Ntp, Outgoing, Report, SenderInfo};
-use crate::{Instant, frames_in};
+use crate::{Instant, PayloadTypes, copies, frames_in};
+
+pub use crate::redundancy::{Beside, Redundancy};
 
 /// Sender reports go out this often, the first at once. RFC 3550 asks for 5 s on average but
 /// allows less where the session is small (section 6.2); a round trip time is worth 0.3 kb/s.
@@ -28,6 +34,8 @@ pub struct Config {
     pub wire: Wire,
     /// Frames per second of the format.
     pub rate: u32,
+    /// What copies may ride beside; `None` where there is no payload type for them.
+    pub beside: Option<Beside>,
     /// Wall-clock time at the epoch of [`Instant`].
     pub wall_epoch: Ntp,
 }
@@ -40,16 +48,6 @@ pub enum Wire {
     Rtp { payload_type: u8 },
     /// As they are, without a header and without reports.
     Raw,
-}
-
-/// What is sent more than once, in case it is lost.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Redundancy {
-    /// Nothing: the path is reliable, or the listener would rather have the gaps.
-    Off,
-    /// What the path asks for, and nothing on one that loses nothing.
-    #[default]
-    Auto,
 }
 
 /// What a sender learns about the other end.
@@ -68,6 +66,8 @@ pub struct Stats {
     pub packets_sent: u64,
     /// Payloads only.
     pub bytes_sent: u64,
+    /// That copies and their headers took; not among the bytes sent.
+    pub bytes_copied: u64,
     /// Packets sent once more because the receiver asked for it; not among the packets and bytes sent.
     pub packets_resent: u64,
     /// As the receiver counts them.
@@ -93,8 +93,9 @@ pub struct Sender {
     /// Of the next packet; on the wire are its lowest 16 bits.
     sequence: i64,
     history: History,
-    /// Whether what is lost is made up for.
-    redundancy: Redundancy,
+    protection: Protection,
+    /// A payload with copies.
+    red: Vec<u8>,
     /// A frame that [`poll_transmit`](Self::poll_transmit) has not taken yet.
     packet: Option<Vec<u8>>,
     /// Kept from packet to packet.
@@ -117,9 +118,10 @@ impl Sender {
     pub fn new(config: Config) -> Self {
         Self {
             sequence: config.first_sequence.into(),
+            protection: Protection::new(config.beside),
+            red: Vec::new(),
             config,
             history: History::new(),
-            redundancy: Redundancy::default(),
             packet: None,
             spare: Vec::new(),
             position: None,
@@ -145,10 +147,15 @@ impl Sender {
             }
             Wire::Rtp { payload_type } => {
                 let Config { ssrc, .. } = self.config;
-                let rtp = Rtp { ssrc, payload_type, sequence: self.sequence as u16, timestamp, payload: frame.payload };
-                rtp.write(self.position.is_none(), &mut packet);
-                if self.redundancy != Redundancy::Off {
-                    self.history.push(now, self.sequence, &packet);
+                let (sequence, marker) = (self.sequence as u16, self.position.is_none());
+                let rtp = Rtp { ssrc, payload_type, sequence, timestamp, payload: frame.payload };
+                rtp.write(marker, &mut packet);
+                if self.protection.is_on() {
+                    self.history.push(now, self.sequence, &packet); // once more it goes without copies
+                }
+                if self.protection.handle_frame(frame, payload_type, &mut self.red) {
+                    Rtp { payload_type: PayloadTypes::REDUNDANCY, payload: &self.red, ..rtp }
+                        .write(marker, &mut packet);
                 }
                 self.report_due |= self.is_report_due(now, now - frame.captured);
             }
@@ -168,9 +175,10 @@ impl Sender {
             Message::Reference { from, ntp } => {
                 // The first is answered at once: until it knows the round trip, nothing is asked for.
                 let first = self.reference.is_none() && self.position.is_some();
-                self.report_due |= first && self.redundancy != Redundancy::Off;
+                self.report_due |= first && self.protection.is_on();
                 self.reference = Some((from, ntp.middle(), now));
             }
+            Message::Feedback(feedback) if feedback.ssrc == ssrc => self.handle_feedback(now, &feedback),
             Message::Nack { ssrc: of, sequence } if of == ssrc => self.history.handle_asked(now, sequence),
             Message::Bye { .. } => self.event = Some(Event::Ended),
             _ => {}
@@ -205,15 +213,41 @@ impl Sender {
 
     /// What has been counted since the start, and what the receiver said last.
     pub fn stats(&self) -> Stats {
-        Stats { packets_resent: self.history.resent(), ..self.stats }
+        let (packets_resent, bytes_copied) = (self.history.resent(), self.protection.bytes_copied());
+        Stats { packets_resent, bytes_copied, ..self.stats }
     }
 
     /// Says whether what is lost is made up for, from now on.
     pub fn set_redundancy(&mut self, redundancy: Redundancy) {
-        if redundancy != self.redundancy {
+        if redundancy != self.protection.redundancy() {
             self.history = History::new();
-            self.redundancy = redundancy;
+            self.protection.set(redundancy);
         }
+    }
+
+    /// What may be sent in all, bits per second with headers, from now on; `None` where nothing limits it.
+    pub fn set_budget(&mut self, budget_bps: Option<f64>) {
+        self.protection.set_budget(budget_bps);
+    }
+
+    /// How the [`Packetizer`](crate::Packetizer) is to code copies, if there are to be any.
+    pub fn copies(&self) -> Option<copies::Settings> {
+        self.protection.copies()
+    }
+
+    /// What is known of the path, by the receiver's feedback.
+    pub fn estimate(&self, now: Instant) -> Estimate {
+        self.protection.estimate(now)
+    }
+
+    /// What is sent more than once now.
+    pub fn plan(&self) -> Plan {
+        self.protection.plan()
+    }
+
+    fn handle_feedback(&mut self, now: Instant, feedback: &Feedback) {
+        let behind = (self.sequence as u16).wrapping_sub(feedback.highest);
+        self.protection.handle_feedback(now, self.sequence - i64::from(behind), feedback, self.stats.jitter);
     }
 
     /// Whether a report is to follow a frame of that age: the receiver takes the frame for one that
@@ -238,7 +272,8 @@ impl Sender {
             reference,
             delay_since: rtcp::fraction(now - arrived),
         });
-        Outgoing { ssrc, cname, sender, echo, bye: self.bye_due, ..Outgoing::default() }.write(packet);
+        let ability = self.protection.is_on().then(|| Ability { copies: self.protection.may_copy() });
+        Outgoing { ssrc, cname, sender, echo, ability, bye: self.bye_due, ..Outgoing::default() }.write(packet);
         self.next_report = Some(now + REPORT_INTERVAL);
         self.least_age = Duration::MAX;
         self.report_due = false;
@@ -253,6 +288,7 @@ impl Sender {
         if report.last_sender_report != 0 {
             let trip = self.wall(now).trip(report.last_sender_report, report.delay_since);
             self.stats.round_trip_time = trip.or(self.stats.round_trip_time);
+            trip.into_iter().for_each(|trip| self.protection.handle_trip(trip));
         }
     }
 
@@ -275,6 +311,7 @@ mod tests {
             cname: "test".into(),
             wire,
             rate: 48_000,
+            beside: None,
             wall_epoch: Ntp(1 << 40),
         })
     }
@@ -285,7 +322,10 @@ mod tests {
 
     fn send(sender: &mut Sender, millis: u64) -> Vec<Vec<u8>> {
         let time = MediaTime(millis as i64 * 48);
-        sender.handle_frame(at(millis), &Frame { time, frames: 240, captured: at(millis), payload: b"sound" });
+        sender.handle_frame(
+            at(millis),
+            &Frame { time, frames: 240, captured: at(millis), payload: b"sound", copy: None },
+        );
         drain(sender, millis)
     }
 

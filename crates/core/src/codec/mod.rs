@@ -126,6 +126,14 @@ impl Decoder {
         }
     }
 
+    /// Says that something else is played from now on: the next loss goes on from that.
+    pub fn yield_to_other(&mut self) {
+        match self {
+            Decoder::Pcm { concealment, .. } => concealment.end(),
+            Decoder::Opus(_) => {} // knows nothing but what it decoded
+        }
+    }
+
     /// Whether the start of what is decoded after any loss goes on where its concealment ended.
     pub fn joins_losses(&self) -> bool {
         match self {

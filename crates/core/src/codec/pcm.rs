@@ -62,7 +62,7 @@ fn from_i32(little_endian: [u8; 4]) -> f32 {
 }
 
 /// A sample that nothing behind can choke on.
-pub(super) fn sane(sample: f32) -> f32 {
+pub(crate) fn sane(sample: f32) -> f32 {
     if sample.is_finite() { sample.clamp(-LOUDEST, LOUDEST) } else { 0.0 }
 }
 

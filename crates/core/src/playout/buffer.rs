@@ -12,6 +12,7 @@ pub const UNITS_MAX: usize = 2048;
 /// A jitter buffer: puts units in order, knows duplicates, never grows.
 pub(super) struct Buffer {
     units: VecDeque<Unit>,
+    max: usize,
 }
 
 /// What became of a unit.
@@ -25,8 +26,9 @@ pub(super) enum Inserted {
 }
 
 impl Buffer {
-    pub fn new() -> Self {
-        Self { units: VecDeque::with_capacity(UNITS_MAX + 1) }
+    /// With room for so many.
+    pub fn new(max: usize) -> Self {
+        Self { units: VecDeque::with_capacity(max + 1), max }
     }
 
     /// Puts `unit` where it belongs: at the end, or where reordering left its place.
@@ -36,7 +38,7 @@ impl Buffer {
             return Inserted::Duplicate(unit);
         }
         self.units.insert(place.map_or(0, |index| index + 1), unit);
-        match self.units.len() > UNITS_MAX {
+        match self.units.len() > self.max {
             true => Inserted::Overflowed(self.units.pop_front().expect("not empty")),
             false => Inserted::Kept,
         }
@@ -44,6 +46,15 @@ impl Buffer {
 
     pub fn front(&self) -> Option<&Unit> {
         self.units.front()
+    }
+
+    pub fn pop_front_if(&mut self, wanted: impl FnOnce(&Unit) -> bool) -> Option<Unit> {
+        self.front().is_some_and(wanted).then(|| self.units.pop_front()).flatten()
+    }
+
+    /// How many of those that wait are over at `time`.
+    pub fn passed(&self, time: MediaTime) -> usize {
+        self.units.iter().take_while(|unit| unit.end() <= time).count()
     }
 
     pub fn pop_front(&mut self) -> Option<Unit> {
@@ -78,7 +89,7 @@ mod tests {
 
     #[test]
     fn any_order_in_comes_out_in_order_and_once() {
-        let mut buffer = Buffer::new();
+        let mut buffer = Buffer::new(UNITS_MAX);
         for time in [30, 10, 20, 0] {
             assert_eq!(buffer.insert(unit(time)), Inserted::Kept);
         }
@@ -90,7 +101,7 @@ mod tests {
 
     #[test]
     fn a_full_buffer_lets_the_oldest_go() {
-        let mut buffer = Buffer::new();
+        let mut buffer = Buffer::new(UNITS_MAX);
         for n in 0..UNITS_MAX as i64 {
             buffer.insert(unit(n * 10));
         }

@@ -12,6 +12,7 @@
 //! missing anyway.
 
 mod buffer;
+mod copies;
 mod gain;
 mod join;
 mod line;
@@ -27,12 +28,14 @@ use std::time::Duration;
 
 use crate::channels::map_channels;
 use crate::codec::payload_frames;
+use crate::copies::are_possible;
 use crate::resample::Resampler;
 use crate::{Error, Format, Instant, MediaTime, duration_of, frames_in};
 use pace::{Pace, Position};
 use timeline::Timeline;
 
 pub use buffer::UNITS_MAX;
+pub use copies::COPIES_MAX;
 pub use stats::Stats;
 
 /// One payload with its place in media time.
@@ -58,6 +61,9 @@ pub enum Origin {
     First,
     /// It was lost and sent once more when that was asked for.
     Repair,
+    /// It is coded once more, by Opus in fewer bits, in case the packets with the same sound are lost. Its
+    /// time and length are its own, its time that of its decoded sound.
+    Copy,
 }
 
 impl Unit {
@@ -220,8 +226,9 @@ impl Playout {
             return self.timeline.spend(unit);
         }
         match unit.origin {
-            Origin::Repair if self.pace.knows_sender() => {} // its time is that of being asked for
-            _ => self.pace.observe(&unit),
+            Origin::First => self.pace.observe(&unit),
+            Origin::Repair if !self.pace.knows_sender() => self.pace.observe(&unit),
+            Origin::Repair | Origin::Copy => {} // their time is not the path's alone
         }
         self.timeline.insert(unit, &mut self.stats);
     }
@@ -295,7 +302,12 @@ impl Playout {
 
     /// Whether a unit is what it says, and its times can be reckoned with.
     fn is_sane(&self, unit: &Unit) -> bool {
-        payload_frames(self.format, &unit.payload) == Some(unit.frames as usize)
+        let frames = match unit.origin {
+            Origin::Copy if !are_possible(self.format) => None,
+            Origin::Copy => payload_frames(Format::OPUS, &unit.payload).filter(|&frames| frames <= copies::FRAMES_MAX),
+            _ => payload_frames(self.format, &unit.payload),
+        };
+        frames == Some(unit.frames as usize)
             && TIMES.contains(&unit.time)
             && self.now.is_none_or(|now| unit.arrived.seconds_since(now) < FOREIGN)
     }

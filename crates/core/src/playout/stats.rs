@@ -51,6 +51,11 @@ pub struct Stats {
     pub units_overflowed: u64,
     /// Units whose payload is not as long as they say, or none at all, or whose time is absurd.
     pub units_refused: u64,
+    /// Copies of which something was heard, because nothing else had come; `fecPacketsReceived` less
+    /// `fecPacketsDiscarded`.
+    pub copies_heard: u64,
+    /// Frames of copies that were heard. They are not concealed.
+    pub copied_samples: u64,
     /// How many times the timeline was moved, forth or back.
     pub moves: u64,
     /// What waits at the moment.

@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use super::buffer::{Buffer, Inserted};
+use super::copies::{COPIES_MAX, Copies};
 use super::gain::Gain;
 use super::join::Join;
 use super::splice::Splicer;
-use super::{Stats, UNITS_MAX, Unit};
+use super::{Origin, Stats, UNITS_MAX, Unit};
 use crate::codec::{Decoder, PAYLOAD_MILLIS_MAX};
+use crate::copies::are_possible;
 use crate::{Codec, Error, Format, Instant, MediaTime, codec::opus, duration_of, frames_in};
 
 /// A concealment is heard this long at the most; beyond, it is silence.
@@ -30,6 +32,10 @@ pub(super) struct Timeline {
     format: Format,
     buffer: Buffer,
     decoder: Decoder,
+    /// Where the format can have them.
+    copies: Option<Box<Copies>>,
+    /// Whether what was heard last, or made up from, is a copy.
+    copying: bool,
     /// Of what the decoder gives.
     channels: usize,
     /// Decoded, interleaved: what was read last, as far as it may be said again, then what was not
@@ -75,8 +81,10 @@ impl Timeline {
         let unit_max = format.rate as usize * PAYLOAD_MILLIS_MAX / 1000;
         Ok(Self {
             format,
-            buffer: Buffer::new(),
+            buffer: Buffer::new(UNITS_MAX),
             decoder: Decoder::new(format)?,
+            copies: are_possible(format).then(|| Copies::new(channels).map(Box::new)).transpose()?,
+            copying: false,
             channels,
             decoded: Vec::with_capacity((frames_max + unit_max + 3 * longest) * channels),
             read_frames: 0,
@@ -89,7 +97,7 @@ impl Timeline {
             missing_frames: 0,
             late: None,
             unheard: Vec::with_capacity(unit_max * channels),
-            spent: Vec::with_capacity(UNITS_MAX + 2),
+            spent: Vec::with_capacity(UNITS_MAX + COPIES_MAX + 4),
             finishing: false,
         })
     }
@@ -113,7 +121,11 @@ impl Timeline {
             stats.units_late += 1;
             return self.spend(unit);
         }
-        match self.buffer.insert(unit) {
+        let buffer = match (unit.origin, &mut self.copies) {
+            (Origin::Copy, Some(copies)) => copies.insert(unit),
+            _ => self.buffer.insert(unit),
+        };
+        match buffer {
             Inserted::Kept => {}
             Inserted::Duplicate(unit) => {
                 stats.units_duplicate += 1;
@@ -147,13 +159,17 @@ impl Timeline {
 
     /// Whether a unit is a copy, or was overtaken by what was played meanwhile.
     fn is_past(&self, unit: &Unit) -> bool {
+        if let (Origin::Copy, Some(copies)) = (unit.origin, &self.copies) {
+            return copies.is_past(unit.time);
+        }
         let ago = self.played.frames_since(unit.end());
         (0..frames_in(PAST, self.format.rate) as i64).contains(&ago)
     }
 
     /// Units that wait.
     pub fn units(&self) -> usize {
-        self.buffer.len() + usize::from(self.late.is_some())
+        let copies = self.copies.as_ref().map_or(0, |copies| copies.units());
+        self.buffer.len() + usize::from(self.late.is_some()) + copies
     }
 
     /// Where the first unit that waits begins.
@@ -194,6 +210,7 @@ impl Timeline {
         self.read_frames = 0;
         self.missing_frames = 0;
         self.broken = true;
+        self.copying = false;
     }
 
     /// Drops what waits: it is of another timeline.
@@ -202,6 +219,9 @@ impl Timeline {
         self.drop_late(late, stats);
         while let Some(unit) = self.buffer.pop_front() {
             self.drop_late(Some(unit), stats);
+        }
+        while let Some(copy) = self.copies.as_mut().and_then(|copies| copies.pop()) {
+            self.drop_late(Some(copy), stats);
         }
         self.played = MediaTime(i64::MIN);
     }
@@ -288,11 +308,58 @@ impl Timeline {
             let unit = self.buffer.pop_front().expect("there is a front");
             self.keep_late(unit, stats);
         }
-        match self.front() {
-            Some(time) if time <= self.next => self.decode_unit(now, stats),
-            Some(time) => self.conceal(time.frames_since(self.next)),
-            None => self.conceal(i64::MAX),
+        self.pass_copies(stats);
+        let gap = self.front().map_or(i64::MAX, |front| front.frames_since(self.next));
+        if gap <= 0 {
+            self.decode_unit(now, stats);
+        } else if !self.play_copy(gap, stats) {
+            self.conceal(gap);
         }
+    }
+
+    /// Lets the copies' decoder learn from those that were not needed.
+    fn pass_copies(&mut self, stats: &mut Stats) {
+        while let Some(unit) = self.copies.as_mut().and_then(|copies| copies.pass(self.next)) {
+            self.spend_copy(Some(unit), stats);
+        }
+    }
+
+    fn spend_copy(&mut self, unit: Option<Unit>, stats: &mut Stats) {
+        if let Some(unit) = unit {
+            stats.units_played += 1;
+            self.spend(unit);
+        }
+    }
+
+    /// Appends what a copy has of the next `gap` frames; returns whether there is one. Little at a time:
+    /// what it stands in for may still come.
+    fn play_copy(&mut self, gap: i64, stats: &mut Stats) -> bool {
+        let Some(copies) = &mut self.copies else { return false };
+        let decoded = copies.turn_to(self.next);
+        let sound = copies.sound(self.next);
+        let piece = gap.min(frames_in(CONCEAL_PIECE, self.format.rate) as i64) as usize;
+        let frames = piece.min(sound.len() / self.channels);
+        if frames > 0 {
+            if !std::mem::replace(&mut self.copying, true) {
+                self.join.begin(|old| {
+                    self.decoder.decode(None, old);
+                });
+                self.decoder.yield_to_other();
+            }
+            let start = self.decoded.len();
+            self.decoded.extend(&sound[..frames * self.channels]);
+            stats.copies_heard += u64::from(copies.hear());
+            stats.copied_samples += frames as u64;
+            self.join.apply(&mut self.decoded[start..]);
+            self.decoder.remember(&self.decoded[start..]);
+            self.gain.rise(&mut self.decoded[start..], self.channels);
+            self.next = self.next + frames as i64;
+            self.played = self.next;
+            self.broken = true;
+            stats.concealed(std::mem::take(&mut self.missing_frames));
+        }
+        self.spend_copy(decoded, stats);
+        frames > 0
     }
 
     /// Keeps the newest of those that came too late.
@@ -337,7 +404,11 @@ impl Timeline {
         let late = self.late.take();
         // A codec with a memory starts the next unit better when it knows the one before.
         let lesson = late.as_ref().filter(|late| late.end() == unit.time && self.decoder.joins_losses());
-        if skip > 0 || lesson.is_some() || !self.decoder.joins_losses() {
+        if let (true, Some(copies)) = (std::mem::take(&mut self.copying), &mut self.copies) {
+            let mut decoded = None;
+            self.join.begin(|old| decoded = copies.go_on(self.next, old));
+            self.spend_copy(decoded, stats);
+        } else if skip > 0 || lesson.is_some() || !self.decoder.joins_losses() {
             self.join.begin(|old| {
                 self.decoder.decode(None, old);
             });
@@ -354,12 +425,22 @@ impl Timeline {
     fn conceal(&mut self, frames_max: i64) {
         let step = self.decoder.conceal_step() as i64;
         let led = self.decoder.led_frames_max(self.format.rate) as i64;
-        let following = self.buffer.front().filter(|_| frames_max <= led).map(|unit| unit.payload.as_slice());
+        let until_copy = self.copies.as_ref().map_or(i64::MAX, |copies| copies.until_next(self.next));
+        let led_to = |_: &&Unit| frames_max <= led.min(until_copy);
+        let frames_max = frames_max.min(until_copy);
+        let following = self.buffer.front().filter(led_to).map(|unit| unit.payload.as_slice());
         let piece = following.map_or(frames_in(CONCEAL_PIECE, self.format.rate) as i64, |_| led);
         let frames = (frames_max.min(piece) / step).max(1) * step;
         let start = self.decoded.len();
         self.decoded.resize(start + frames as usize * self.channels, 0.0);
-        self.broken = !self.decoder.conceal(&mut self.decoded[start..], following);
+        self.broken = match &mut self.copies {
+            Some(copies) if self.copying && self.decoder.joins_losses() => {
+                copies.conceal(&mut self.decoded[start..]);
+                true
+            }
+            _ => !self.decoder.conceal(&mut self.decoded[start..], following),
+        };
+        self.copying &= self.decoder.joins_losses();
         match self.decoder.joins_losses() {
             true => self.join.apply(&mut self.decoded[start..]),
             false => self.join.end(),

@@ -4,7 +4,7 @@ use audiostreamer_core::codec::opus;
 use audiostreamer_core::framing::{self, Deframer};
 use audiostreamer_core::packetizer::{self, Packetizer};
 use audiostreamer_core::rtcp::Ntp;
-use audiostreamer_core::sender::{self, Redundancy, Sender, Wire};
+use audiostreamer_core::sender::{self, Beside, Redundancy, Sender, Wire};
 use audiostreamer_core::{Codec, Encoding, Format, Instant};
 
 use crate::card::{self, Block, Card, Clock};
@@ -31,6 +31,7 @@ pub struct Client {
     /// Sequence number and timestamp of the first packet, if not left to chance.
     pub first: Option<(u16, u32)>,
     pub redundancy: Redundancy,
+    pub application: opus::Application,
 }
 
 impl Client {
@@ -72,6 +73,7 @@ impl Client {
             channel: 0,
             first: None,
             redundancy: Redundancy::Auto,
+            application: opus::Application::Music,
         }
     }
 
@@ -99,6 +101,11 @@ impl Client {
     /// What is lost is missing.
     pub fn fragile(self) -> Self {
         Self { redundancy: Redundancy::Off, ..self }
+    }
+
+    /// What is lost is made up for like this.
+    pub fn redundancy(self, redundancy: Redundancy) -> Self {
+        Self { redundancy, ..self }
     }
 
     /// Begins with this sequence number and timestamp.
@@ -265,7 +272,7 @@ impl Process {
             channels: card.channels,
             format,
             frames,
-            opus: opus::Settings::default(),
+            opus: opus::Settings { application: client.application, ..opus::Settings::default() },
         });
         let mut sender = Sender::new(sender::Config {
             ssrc,
@@ -274,6 +281,7 @@ impl Process {
             cname: "client".into(),
             wire: if raw { Wire::Raw } else { Wire::Rtp { payload_type } },
             rate: format.rate,
+            beside: Some(Beside { format, application: client.application }),
             wall_epoch: Ntp(1 << 40),
         });
         sender.set_redundancy(match client.service {
@@ -292,6 +300,7 @@ impl Process {
         transmit: &mut impl FnMut(&[u8]),
     ) {
         loop {
+            self.packetizer.set_copies(self.sender.copies()).expect("copies that can be coded");
             let frame = self.packetizer.poll().expect("a frame that the codec takes");
             let more = frame.is_some();
             if let Some(frame) = &frame {

@@ -17,6 +17,25 @@ struct Outcome {
     /// Bits per second back to the sender.
     back: f64,
     lost: f64,
+    /// Of all that was played, what was heard from copies.
+    copied: f64,
+    /// Lost packets that came after all, of all.
+    repaired: f64,
+    /// The delay, in milliseconds.
+    delay: f64,
+}
+
+impl std::fmt::Display for Outcome {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { concealed, cost, back, lost, copied, repaired, delay } = self;
+        let percent = [lost, repaired, copied, concealed].map(|share| share * 100.0);
+        let [lost, repaired, copied, concealed] = percent;
+        write!(
+            f,
+            "lost {lost:5.2} %, repaired {repaired:5.2} %, copies {copied:5.2} %, concealed {concealed:6.3} %, "
+        )?;
+        write!(f, "cost {cost:.3}, back {:.1} kb/s, delay {delay:.0} ms", back / 1e3)
+    }
 }
 
 fn outcome(client: Client, netem: Netem, server: Server, seed: u64) -> Outcome {
@@ -35,6 +54,9 @@ fn outcome(client: Client, netem: Netem, server: Server, seed: u64) -> Outcome {
         cost: carried.bytes as f64 / plain.carried(plain_id).bytes as f64,
         back: world.carried_back(id).bytes as f64 * 8.0 / SECONDS,
         lost: carried.lost as f64 / carried.sent as f64,
+        copied: played.copied_samples as f64 / played.total_samples_received as f64,
+        repaired: world.received(id).packets_repaired as f64 / carried.sent as f64,
+        delay: played.delay.as_secs_f64() * 1e3,
     }
 }
 
@@ -77,4 +99,51 @@ fn a_repair_says_nothing_of_the_path() {
     };
     let (with, without) = (delay(Client::l24()), delay(Client::l24().fragile()));
     assert!((with - without).abs() < 1.0, "{with:.1} ms, without repairs {without:.1} ms");
+}
+
+/// Prints what comes of every way to lose and to make up for it: `make measure`.
+#[test]
+#[ignore = "takes minutes; prints a table"]
+fn a_table_of_losses() {
+    let losses = [
+        ("iid 2%", Netem::ideal().loss(0.02)),
+        ("iid 10%", Netem::ideal().loss(0.1)),
+        ("iid 20%", Netem::ideal().loss(0.2)),
+        ("GE 5% B3", Netem::ideal().bursts(0.01754, 0.333)),
+        ("GE 10% B3", Netem::ideal().bursts(0.037, 0.333)),
+        ("GE 5% B8", Netem::ideal().bursts(0.00658, 0.125)),
+        ("GE 20% B4", Netem::ideal().bursts(0.0625, 0.25)),
+    ];
+    for (name, netem) in losses {
+        for (delay, latency) in [(40.0, 45), (40.0, 90), (40.0, 180), (15.0, 90)] {
+            for (codec, client) in [("L16", Client::l16()), ("Opus", Client::opus())] {
+                let netem = netem.clone().delay(delay).exponential(3.0);
+                let outcome = outcome(client, netem, Server::new().latency(latency), 1);
+                println!("{name:10} {delay:2} ms one way, {latency:3} ms delay, {codec:4}: {outcome}");
+            }
+        }
+    }
+}
+
+/// The targets on their paths, seeds that nothing was tuned on.
+#[test]
+#[ignore = "takes minutes; prints a table"]
+fn the_targets() {
+    let paths = [
+        ("L1 N7 90 ms", paths::bursty_wan(), 90),
+        ("L2 N7 at 15 ms, 90 ms", bursty(15.0), 90),
+        ("L4 N8 90 ms", paths::hard_bursts(), 90),
+        ("L4 N8 180 ms", paths::hard_bursts(), 180),
+        ("N9 200 ms", paths::very_bad(), 100),
+        ("N3 90 ms", paths::bad_wifi(), 90),
+        ("N6 90 ms", paths::continental(), 90),
+    ];
+    for (name, netem, latency) in paths {
+        for (codec, client) in [("L16", Client::l16()), ("Opus", Client::opus())] {
+            for seed in [1, 101, 102] {
+                let outcome = outcome(client, netem.clone(), Server::new().latency(latency), seed);
+                println!("{name:22} {codec:4} seed {seed:3}: {outcome}");
+            }
+        }
+    }
 }

@@ -1,0 +1,248 @@
+//! What is sent more than once: one pure function from what is known of a path to a plan.
+//!
+//! | path | repairs | copies |
+//! | --- | --- | --- |
+//! | nothing lost for 9 s | armed | none: not a bit |
+//! | the delay leaves room for a round trip, and what is lost twice is below the goal | on demand | none |
+//! | what stays lost is above the goal | on demand, where they come in time | the fewest that reach it, three at the most |
+//! | no room for a copy either | on demand | none: more delay is the receiver's to add |
+//! | all of it costs more than the budget | on demand | in fewer bits, then fewer of them |
+//!
+//! A packet `k` packets after a lost one is lost, too, in `P(k) = L + (1 - L) * rho^k` of all cases. So
+//! one that is lost stays lost in `P(k1) * P(k2 - k1) ...`: what one copy at `k1` and another at `k2` don't
+//! bring back. The farther apart, the better; all of them must be there before the sound is due. That is
+//! why they are spread evenly over the room that the receiver says there is.
+
+use std::time::Duration;
+
+use crate::codec::opus::{self, Application};
+use crate::copies::{COPIES_MAX, Settings};
+use crate::loss::Estimate;
+use crate::{Codec, Format, duration_of};
+
+/// What is to be sent more than once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// How late each copy may ride at the latest, counted from the first of its sound; zero where there
+    /// is none, shortest first.
+    pub offsets: [Duration; COPIES_MAX],
+    /// How copies are coded.
+    pub copies: Option<Settings>,
+}
+
+impl Plan {
+    /// How many copies of each frame.
+    pub fn count(&self) -> usize {
+        self.offsets.iter().filter(|offset| !offset.is_zero()).count()
+    }
+}
+
+/// What a plan is made for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Situation {
+    /// How the packets are coded.
+    pub format: Format,
+    /// What Opus is tuned for.
+    pub application: Application,
+    /// Frames in a packet.
+    pub frames: usize,
+    /// Bits per second that copies may take.
+    pub budget_bps: f64,
+    /// What a packet sent once more takes to come, nearly always.
+    pub round_trip: Option<Duration>,
+    /// How much later than the fastest a packet may come and still be played.
+    pub room: Option<Duration>,
+    /// How much later than the fastest packets usually come.
+    pub jitter: Duration,
+}
+
+/// The share that may stay lost.
+const GOAL: f64 = 2e-4;
+
+/// Nothing lost for so long, and nothing is sent twice; before, one copy less after each third.
+const CLEAN: Duration = Duration::from_secs(9);
+
+/// A copy that brings back less than this share of what is lost is not worth its bits.
+const WORTH: f64 = 0.25;
+
+/// Beyond so little correlation, distance helps no more.
+const FAR: f64 = 0.02;
+
+/// What a request waits for: packets that were merely overtaken.
+const ASKING: Duration = Duration::from_millis(3);
+
+/// The plan for a path.
+pub fn plan(estimate: &Estimate, situation: &Situation) -> Plan {
+    let most = copies_left(estimate.clean);
+    let Some(room) = situation.room.filter(|_| most > 0 && estimate.loss > 0.0) else { return Plan::default() };
+    let unrepaired = estimate.loss * unrepaired(estimate, situation, room);
+    let mut best = Plan::default();
+    for count in 1..=most {
+        if unrepaired * lost_again(estimate, situation, &best) <= GOAL {
+            break;
+        }
+        let Some(next) = with_copies(count, estimate, situation, room) else { break };
+        let gain = lost_again(estimate, situation, &next) / lost_again(estimate, situation, &best);
+        if gain > 1.0 - WORTH {
+            break;
+        }
+        best = next;
+    }
+    best
+}
+
+/// How many copies there may be so long after the last loss.
+fn copies_left(clean: Option<Duration>) -> usize {
+    let thirds = clean.map_or(3.0, |clean| clean.as_secs_f64() / (CLEAN.as_secs_f64() / 3.0));
+    COPIES_MAX.saturating_sub(thirds as usize)
+}
+
+/// The share of what is lost that no repair brings back.
+fn unrepaired(estimate: &Estimate, situation: &Situation, room: Duration) -> f64 {
+    let Some(trip) = situation.round_trip else { return 1.0 };
+    let packet = situation.packet();
+    // A request tells of a burst when it has ended.
+    let burst = packet.mul_f64(estimate.burst);
+    let tries = room.saturating_sub(ASKING + burst).as_secs_f64() / trip.as_secs_f64().max(1e-3);
+    let again = estimate.lost_after(trip.as_secs_f64() / packet.as_secs_f64());
+    again.powi(tries.clamp(0.0, 3.0) as i32)
+}
+
+/// The share of what is lost that no copy brings back.
+fn lost_again(estimate: &Estimate, situation: &Situation, plan: &Plan) -> f64 {
+    let Some(copies) = plan.copies else { return 1.0 };
+    let mut before = situation.held(&copies);
+    let mut share = 1.0;
+    for offset in plan.offsets.iter().filter(|offset| !offset.is_zero()) {
+        let packets = offset.saturating_sub(before).as_secs_f64() / situation.packet().as_secs_f64();
+        share *= estimate.lost_after(packets);
+        before = *offset;
+    }
+    share
+}
+
+/// So many copies as far apart as there is room for, and as is worth it.
+fn with_copies(count: usize, estimate: &Estimate, situation: &Situation, room: Duration) -> Option<Plan> {
+    let latest = room.saturating_sub(situation.jitter);
+    let copies = situation.settings(count, latest)?;
+    let held = situation.held(&copies);
+    let spread = latest.checked_sub(held)? / count as u32;
+    let far = match estimate.rho {
+        rho if rho < FAR => 1.0,
+        rho => (FAR.ln() / rho.ln()).max(1.0),
+    };
+    let apart = spread.min(situation.packet().mul_f64(far + 1.0));
+    if apart < situation.packet() {
+        return None;
+    }
+    let mut offsets = [Duration::ZERO; COPIES_MAX];
+    (0..count).for_each(|index| offsets[index] = held + apart * (index as u32 + 1));
+    Some(Plan { offsets, copies: Some(copies) })
+}
+
+impl Situation {
+    /// How long a packet's sound is.
+    fn packet(&self) -> Duration {
+        duration_of(self.frames.max(1) as u64, self.format.rate)
+    }
+
+    /// From the first of a copy's sound to the packet of its last: no earlier can it ride.
+    fn held(&self, copies: &Settings) -> Duration {
+        duration_of(copies.frames as u64, self.format.rate) + LOOKAHEAD
+    }
+
+    /// How `count` copies of each frame can be coded to arrive in `latest`, within the budget.
+    fn settings(&self, count: usize, latest: Duration) -> Option<Settings> {
+        let (application, rates) = match (self.format.codec, self.application) {
+            (Codec::Pcm(_), _) => (Application::Music, [64_000.0, 32_000.0]),
+            (Codec::Opus, Application::Music) => (Application::Music, [32_000.0, 16_000.0]),
+            (Codec::Opus, Application::Voice) => (Application::Voice, [16_000.0, 12_000.0]),
+        };
+        // Long frames sound better for their bits, short ones can lie farther from what they replace.
+        let lengths = match self.format.codec {
+            Codec::Pcm(_) => [480, 240],
+            Codec::Opus => [960, 480],
+        };
+        let fits = |&frames: &usize| {
+            let held = duration_of(frames as u64, self.format.rate) + LOOKAHEAD;
+            frames >= self.frames && latest >= held + self.packet() * (count as u32 + 1)
+        };
+        let frames = lengths.into_iter().find(fits)?;
+        let headers = (HEADER_BITS * self.format.rate as usize / frames) as f64;
+        let rate = (self.budget_bps / count as f64 - headers).min(rates[0]);
+        (rate >= rates[1])
+            .then_some(Settings { frames, opus: opus::Settings { application, bitrate_bps: rate as u32 } })
+    }
+}
+
+/// By how much longer than PCM Opus holds the sound back, about.
+const LOOKAHEAD: Duration = Duration::from_micros(2_500);
+
+/// Of each copy in each packet (RFC 2198).
+const HEADER_BITS: usize = 8 * crate::red::HEADER_BYTES;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BURSTY: Estimate = Estimate { loss: 0.05, burst: 3.0, burst_95: 8.0, rho: 0.65, clean: Some(Duration::ZERO) };
+
+    fn situation(room: u64, round_trip: u64) -> Situation {
+        Situation {
+            format: Format::l16(48_000, 2),
+            application: Application::Music,
+            frames: 240,
+            budget_bps: 0.5e6,
+            round_trip: Some(Duration::from_millis(round_trip)),
+            room: Some(Duration::from_millis(room)),
+            jitter: Duration::from_millis(3),
+        }
+    }
+
+    #[test]
+    fn a_clean_path_costs_nothing() {
+        assert_eq!(plan(&Estimate::default(), &situation(90, 80)), Plan::default());
+        let after =
+            |millis| plan(&Estimate { clean: Some(Duration::from_millis(millis)), ..BURSTY }, &situation(90, 80));
+        let counts = [0, 3_100, 6_100, 9_000].map(|millis| after(millis).count());
+        assert_eq!(counts, [3, 2, 1, 0]);
+    }
+
+    #[test]
+    fn copies_lie_within_the_room_and_apart() {
+        for room in [40, 60, 90, 180] {
+            let plan = plan(&BURSTY, &situation(room, 300));
+            let offsets = &plan.offsets[..plan.count()];
+            assert!(!offsets.is_empty(), "{room}");
+            assert!(offsets.iter().all(|&offset| offset <= Duration::from_millis(room - 3)), "{plan:?}");
+            assert!(offsets.is_sorted());
+        }
+        assert_eq!(plan(&BURSTY, &situation(10, 300)), Plan::default(), "no room");
+    }
+
+    #[test]
+    fn where_repairs_come_in_time_fewer_copies_are_needed() {
+        let counts = [300, 60, 25].map(|trip| plan(&BURSTY, &situation(90, trip)).count());
+        assert!(counts.is_sorted_by(|more, fewer| more >= fewer) && counts[2] <= 1, "{counts:?}");
+    }
+
+    #[test]
+    fn a_little_random_loss_needs_one_copy() {
+        let random = Estimate { loss: 0.01, burst: 1.0, burst_95: 1.0, rho: 0.0, clean: Some(Duration::ZERO) };
+        assert_eq!(plan(&random, &situation(60, 300)).count(), 1);
+        let little = Estimate { loss: 1e-4, ..random };
+        assert_eq!(plan(&little, &situation(60, 300)).count(), 0);
+    }
+
+    #[test]
+    fn the_budget_is_kept() {
+        let poor = |budget_bps| Situation { format: Format::OPUS, budget_bps, ..situation(120, 300) };
+        for budget in [0.0, 10e3, 20e3, 40e3, 70e3, 200e3] {
+            let plan = plan(&BURSTY, &poor(budget));
+            let bits = plan.copies.map_or(0, |copies| copies.opus.bitrate_bps) as usize * plan.count();
+            assert!(bits as f64 <= budget, "{budget} {plan:?}");
+        }
+        assert_eq!(plan(&BURSTY, &poor(10e3)).count(), 0);
+        assert!(plan(&BURSTY, &poor(200e3)).count() == 3);
+    }
+}

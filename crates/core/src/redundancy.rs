@@ -1,0 +1,276 @@
+//! What one receiver is sent more than once: what it told of its path, the plan that follows from that,
+//! and the copies that are on their way.
+
+use std::time::Duration;
+
+use crate::codec::opus::Application;
+use crate::copies::{self, Copies, Settings};
+use crate::feedback::Feedback;
+use crate::loss::{Estimate, Estimator};
+use crate::packet::HEADER_BYTES;
+use crate::packetizer::Frame;
+use crate::plan::{self, Plan, Situation};
+use crate::{Format, Instant, duration_of, frames_in};
+
+/// What is sent more than once, in case it is lost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Redundancy {
+    /// Nothing: the path is reliable, or the listener would rather have the gaps.
+    Off,
+    /// What the path asks for, and nothing on one that loses nothing; copies are [`AUTO_MOST`] of the
+    /// stream at the most.
+    #[default]
+    Auto,
+    /// The same, with copies of so many percent of the stream at the most.
+    AtMost(u16),
+    /// This, whatever the path is like.
+    Fixed(Plan),
+}
+
+/// Percent of a stream that its copies take at the most.
+pub const AUTO_MOST: u16 = 60;
+
+/// What copies ride beside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Beside {
+    /// Of the packets.
+    pub format: Format,
+    /// What Opus is tuned for.
+    pub application: Application,
+}
+
+/// A packet with copies is no longer than this: it fits the least datagram of QUIC (RFC 9000 section 14).
+pub const PACKET_BYTES_MAX: usize = 1150;
+
+/// Headers of IPv4, UDP and RTP.
+const HEADERS: usize = 20 + 8 + HEADER_BYTES;
+
+/// A plan with fewer copies follows one with more no sooner than this.
+const RELEASE: Duration = Duration::from_millis(2_500);
+
+pub(crate) struct Protection {
+    redundancy: Redundancy,
+    beside: Option<Beside>,
+    /// That may be sent in all, if that is limited.
+    budget_bps: Option<f64>,
+    estimator: Estimator,
+    copies: Copies,
+    plan: Plan,
+    /// When there was last a plan with as many copies.
+    planned: Instant,
+    /// Of the last packets, without headers.
+    bytes: f64,
+    frames: usize,
+    trip: Option<(Duration, Duration)>,
+    bytes_copied: u64,
+}
+
+impl Protection {
+    pub fn new(beside: Option<Beside>) -> Self {
+        Self {
+            redundancy: Redundancy::default(),
+            beside: beside.filter(|beside| copies::are_possible(beside.format)),
+            budget_bps: None,
+            estimator: Estimator::new(),
+            copies: Copies::default(),
+            plan: Plan::default(),
+            planned: Instant::default(),
+            bytes: 0.0,
+            frames: 0,
+            trip: None,
+            bytes_copied: 0,
+        }
+    }
+
+    pub fn redundancy(&self) -> Redundancy {
+        self.redundancy
+    }
+
+    /// Whether anything may be sent more than once.
+    pub fn is_on(&self) -> bool {
+        self.redundancy != Redundancy::Off
+    }
+
+    /// Whether copies may ever be sent.
+    pub fn may_copy(&self) -> bool {
+        self.beside.is_some() && !matches!(self.redundancy, Redundancy::Off | Redundancy::AtMost(0))
+    }
+
+    pub fn set(&mut self, redundancy: Redundancy) {
+        self.redundancy = redundancy;
+        self.estimator = Estimator::new();
+        self.copies = Copies::default();
+        self.plan = match redundancy {
+            Redundancy::Fixed(plan) if self.beside.is_some() => plan,
+            _ => Plan::default(),
+        };
+    }
+
+    /// That may be sent in all, bits per second with headers; `None` where nothing limits it.
+    pub fn set_budget(&mut self, budget_bps: Option<f64>) {
+        self.budget_bps = budget_bps;
+    }
+
+    pub fn plan(&self) -> Plan {
+        self.plan
+    }
+
+    pub fn bytes_copied(&self) -> u64 {
+        self.bytes_copied
+    }
+
+    /// What is known of the path.
+    pub fn estimate(&self, now: Instant) -> Estimate {
+        self.estimator.estimate(now, self.packet())
+    }
+
+    /// Takes a frame and its copy; where copies are due, writes the payload that has them.
+    pub fn handle_frame(&mut self, frame: &Frame<'_>, payload_type: u8, payload: &mut Vec<u8>) -> bool {
+        self.frames = frame.frames;
+        self.bytes += (frame.payload.len() as f64 - self.bytes) / if self.bytes > 0.0 { 32.0 } else { 1.0 };
+        let (Some(beside), true) = (self.beside, self.plan.count() > 0) else { return false };
+        if let Some(copied) = &frame.copy {
+            self.copies.push(copied);
+        }
+        let rate = beside.format.rate;
+        // A packet later would be too late.
+        let offsets = self.plan.offsets.map(|offset| frames_in(offset, rate) as i64 - frame.frames as i64 + 1);
+        let offsets = &offsets[..self.plan.count()];
+        let bytes_max = PACKET_BYTES_MAX - HEADER_BYTES;
+        let more = self.copies.write(frame.time, offsets, (payload_type, frame.payload), bytes_max, payload);
+        self.bytes_copied += more as u64;
+        more > 0
+    }
+
+    /// A round trip was measured.
+    pub fn handle_trip(&mut self, trip: Duration) {
+        self.trip = Some(match self.trip {
+            None => (trip, trip / 8),
+            Some((mean, varies)) => ((mean * 7 + trip) / 8, (varies * 3 + trip.abs_diff(mean)) / 4),
+        });
+    }
+
+    /// The receiver says what came of the packets up to `highest`, an extended sequence number.
+    pub fn handle_feedback(&mut self, now: Instant, highest: i64, feedback: &Feedback, jitter: Duration) {
+        self.estimator.handle(now, highest, &feedback.missing);
+        let Some(beside) = self.beside.filter(|_| self.may_copy() && self.frames > 0) else { return };
+        if let Redundancy::Fixed(_) = self.redundancy {
+            return;
+        }
+        let primary_bps = (self.bytes + HEADERS as f64) * 8.0 / self.packet().as_secs_f64();
+        let situation = Situation {
+            format: beside.format,
+            application: beside.application,
+            frames: self.frames,
+            budget_bps: self.copies_bps(primary_bps),
+            round_trip: self.trip.map(|(trip, varies)| trip + 2 * varies),
+            room: feedback.room(),
+            jitter,
+        };
+        let next = plan::plan(&self.estimate(now), &situation);
+        self.follow(now, next);
+    }
+
+    /// What copies may take of the stream's bits.
+    fn copies_bps(&self, primary_bps: f64) -> f64 {
+        let percent = match self.redundancy {
+            Redundancy::AtMost(percent) => percent,
+            _ => AUTO_MOST,
+        };
+        let share = primary_bps * f64::from(percent) / 100.0;
+        self.budget_bps.map_or(share, |budget| share.min(budget - primary_bps)).max(0.0)
+    }
+
+    /// More copies at once, fewer slowly.
+    fn follow(&mut self, now: Instant, mut next: Plan) {
+        let (count, wanted) = (self.plan.count(), next.count());
+        if wanted >= count {
+            self.planned = now;
+        } else if now - self.planned < RELEASE {
+            return;
+        } else {
+            self.planned = now;
+            // One step: of the copies that there are, the earliest are kept.
+            let fewer = count - 1;
+            if wanted < fewer {
+                next = self.plan;
+                next.offsets[fewer] = Duration::ZERO;
+            }
+        }
+        if next.count() == 0 {
+            self.copies = Copies::default();
+            next.copies = None;
+        }
+        // A new encoder for a few bits more or less would cost a frame.
+        if let (Some(now), Some(before)) = (&mut next.copies, self.plan.copies) {
+            let alike = now.opus.bitrate_bps.abs_diff(before.opus.bitrate_bps) < before.opus.bitrate_bps / 5;
+            let affordable = now.opus.bitrate_bps >= before.opus.bitrate_bps || self.budget_bps.is_none();
+            if alike && affordable {
+                now.opus.bitrate_bps = before.opus.bitrate_bps;
+            }
+        }
+        self.plan = next;
+    }
+
+    /// How copies are to be coded, if there are to be any.
+    pub fn copies(&self) -> Option<Settings> {
+        self.plan.copies
+    }
+
+    fn packet(&self) -> Duration {
+        self.beside
+            .map_or(Duration::from_millis(5), |beside| duration_of(self.frames.max(1) as u64, beside.format.rate))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::MediaTime;
+
+    fn protection(redundancy: Redundancy) -> Protection {
+        let beside = Beside { format: Format::l16(48_000, 2), application: Application::Music };
+        let mut protection = Protection::new(Some(beside));
+        protection.set(redundancy);
+        let frame =
+            Frame { time: MediaTime(0), frames: 240, captured: Instant::default(), payload: &[0; 960], copy: None };
+        protection.handle_frame(&frame, 97, &mut Vec::new());
+        protection
+    }
+
+    /// Feedback for so many seconds, ten times in each; a burst of three is lost each time.
+    fn feed(protection: &mut Protection, seconds: std::ops::Range<u64>, lossy: bool) -> Vec<usize> {
+        let mut counts = Vec::new();
+        for n in seconds.start * 10..seconds.end * 10 {
+            let mut feedback = Feedback { room: Feedback::room_of(Duration::from_millis(90)), ..Feedback::default() };
+            if lossy {
+                (5..8).for_each(|ago| feedback.missing.set(ago));
+            }
+            let now = Instant::from_nanos(n * 100_000_000);
+            protection.handle_feedback(now, n as i64 * 20, &feedback, Duration::from_millis(2));
+            counts.push(protection.plan().count());
+        }
+        counts
+    }
+
+    #[test]
+    fn copies_come_at_once_and_go_step_by_step() {
+        let mut protection = protection(Redundancy::Auto);
+        let counts = feed(&mut protection, 1..5, true);
+        assert!(counts[2] > 0 && counts.last() == Some(&3), "{counts:?}");
+        let counts = feed(&mut protection, 5..15, false);
+        assert!(counts.windows(2).all(|pair| pair[1] == pair[0] || pair[1] + 1 == pair[0]), "{counts:?}");
+        assert_eq!(counts.last(), Some(&0));
+        assert_eq!(protection.copies(), None);
+    }
+
+    #[test]
+    fn what_was_turned_off_sends_nothing_twice() {
+        for redundancy in [Redundancy::Off, Redundancy::AtMost(0)] {
+            let mut protection = protection(redundancy);
+            assert!(!protection.may_copy());
+            assert!(feed(&mut protection, 1..5, true).iter().all(|&count| count == 0));
+        }
+        assert!(feed(&mut protection(Redundancy::AtMost(3)), 1..5, true).iter().all(|&count| count <= 1));
+    }
+}

@@ -167,8 +167,10 @@ impl Protection {
             room: feedback.room(),
             jitter,
         };
-        let next = plan::plan(&self.estimate(now), &situation);
-        self.follow(now, next);
+        let estimate = self.estimate(now);
+        // A path without losses gets fewer copies by itself.
+        let calm = estimate.clean.is_none_or(|clean| clean >= RELEASE);
+        self.follow(now, plan::plan(&estimate, &situation), calm);
     }
 
     /// What copies may take of the stream's bits.
@@ -182,11 +184,11 @@ impl Protection {
     }
 
     /// More copies at once, fewer slowly.
-    fn follow(&mut self, now: Instant, mut next: Plan) {
+    fn follow(&mut self, now: Instant, mut next: Plan, calm: bool) {
         let (count, wanted) = (self.plan.count(), next.count());
         if wanted >= count {
             self.planned = now;
-        } else if now - self.planned < RELEASE {
+        } else if now - self.planned < RELEASE && !calm {
             return;
         } else {
             self.planned = now;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use audiostreamer_core::packetizer::Frame;
 use audiostreamer_core::rtcp::Outgoing;
 use audiostreamer_core::sender::{self, Redundancy};
-use audiostreamer_core::{Instant, Sender};
+use audiostreamer_core::{Instant, Sender, copies};
 
 use super::status::{FeedStatus, Sent, State};
 use super::{Config, Destination, Media, WireFormat};
@@ -154,6 +154,11 @@ impl Feed {
             self.heard = None;
             say(Event::ServerSilent { peer: self.peer(), silent: SILENT });
         }
+    }
+
+    /// How copies are to be coded, where some are to be sent.
+    pub fn copies(&self) -> Option<copies::Settings> {
+        self.stream.as_ref().filter(|_| self.has_link()).and_then(|stream| stream.sender.copies())
     }
 
     pub fn say_goodbye(&mut self) {

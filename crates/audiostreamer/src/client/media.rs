@@ -1,6 +1,7 @@
 //! What a source is sent as: the format, and how much of it goes into one packet.
 
 use audiostreamer_core::packet::HEADER_BYTES;
+use audiostreamer_core::sender::Beside;
 use audiostreamer_core::{Codec, Format, PayloadTypes, packetizer, sender};
 
 use super::{Media, WireFormat};
@@ -87,6 +88,8 @@ pub(super) fn sender_config(media: &Media, format: Format) -> Result<sender::Con
             None => return Err(Error::NoPayloadType(format)),
         },
     };
+    let beside = Beside { format, application: media.opus.application };
+    let has_copies = matches!(&media.wire, WireFormat::Rtp { types, .. } if types.have_copies());
     let random = crate::random::u64();
     Ok(sender::Config {
         ssrc: random as u32,
@@ -95,6 +98,7 @@ pub(super) fn sender_config(media: &Media, format: Format) -> Result<sender::Con
         cname: crate::random::cname(),
         wire,
         rate: format.rate,
+        beside: has_copies.then_some(beside),
         wall_epoch: clock::wall_epoch(),
     })
 }

@@ -240,6 +240,9 @@ impl<'a, R: Fn(Report)> SendThread<'a, R> {
 
     fn send_frames(&mut self) -> Result<(), Error> {
         let Some(stream) = &mut self.stream else { return Ok(()) };
+        // Coded once, for all who need copies as for the one who has room for the best.
+        let copies = self.feeds.iter().flatten().filter_map(Feed::copies);
+        stream.packetizer.set_copies(copies.max_by_key(|copies| copies.opus.bitrate_bps))?;
         while let Some(frame) = stream.packetizer.poll()? {
             if let Some(recorder) = &stream.recorder {
                 let (time, frames, payload) = (frame.time, frame.frames as u32, frame.payload.to_vec());

@@ -374,3 +374,69 @@ fn a_unit_that_is_not_what_it_says_is_refused() {
     let stats = bench.playout.take_stats();
     assert_eq!((stats.units_refused, stats.buffered), (2, Duration::ZERO));
 }
+
+/// What comes out of a sine in L16 whose copies are as given, where so many packets are missing.
+fn sine_with_copies(format: Format, copies: Option<crate::copies::Settings>, lost: &[i64]) -> (Vec<f32>, Stats) {
+    let latency = Latency::Fixed(Duration::from_millis(60));
+    let config = Config { latency, profile: Profile::Talk, rate: RATE, channels: 1, frames_max: PERIOD };
+    let mut playout = Playout::new(format, config).unwrap();
+    let mut packetizer = crate::Packetizer::new(crate::packetizer::Config {
+        rate: RATE,
+        channels: 1,
+        format,
+        frames: FRAMES as usize,
+        opus: Default::default(),
+    })
+    .unwrap();
+    packetizer.set_copies(copies).unwrap();
+    let mut out = Vec::new();
+    for n in 0..200 {
+        let now = at(1000) + Duration::from_millis(5 * n as u64);
+        let sine = |frame: i64| 0.5 * (frame as f32 * 0.05).sin();
+        packetizer.push(now, &(n * FRAMES..(n + 1) * FRAMES).map(sine).collect::<Vec<_>>());
+        let frame = packetizer.poll().unwrap().unwrap();
+        let copy = frame.copy.map(|copied| Unit {
+            time: copied.time,
+            frames: payload_frames(Format::OPUS, copied.payload).unwrap() as u32,
+            arrived: now,
+            origin: Origin::Copy,
+            payload: copied.payload.to_vec(),
+        });
+        let (time, frames, payload) = (frame.time, FRAMES as u32, frame.payload.to_vec());
+        let unit = Unit { time, frames, arrived: now, origin: Origin::First, payload };
+        copy.into_iter().for_each(|copy| playout.insert(copy));
+        if !lost.contains(&n) {
+            playout.insert(unit);
+        }
+        if n % 2 == 1 {
+            let mut block = vec![0.0; PERIOD];
+            playout.fill(now, &mut block);
+            out.extend(block);
+        }
+        while playout.reclaim().is_some() {}
+    }
+    (out, playout.take_stats())
+}
+
+#[test]
+fn a_copy_takes_the_place_of_what_is_lost_without_a_click() {
+    use crate::codec::opus::{Application, Settings};
+    let settings = |frames, bitrate_bps, application| {
+        Some(crate::copies::Settings { frames, opus: Settings { application, bitrate_bps } })
+    };
+    // Six packets in the middle of a copy, one at its end, and two that follow each other.
+    let lost = [101, 102, 103, 104, 105, 106, 121, 140, 142];
+    for (format, copies, most) in [
+        (Format::l16(RATE, 1), settings(480, 64_000, Application::Music), 0.02),
+        (Format::l16(RATE, 1), settings(960, 32_000, Application::Music), 0.03),
+        (Format::OPUS, settings(960, 32_000, Application::Music), 0.05),
+    ] {
+        let (whole, _) = sine_with_copies(format, None, &[]);
+        let (mended, stats) = sine_with_copies(format, copies, &lost);
+        assert_eq!(stats.concealed_samples, 0, "{stats:?}");
+        assert!(stats.copies_heard >= 4 && stats.copied_samples as i64 >= lost.len() as i64 * FRAMES, "{stats:?}");
+        let off = whole.iter().zip(&mended).map(|(whole, mended)| (whole - mended).abs()).fold(0.0, f32::max);
+        for (n, chunk) in whole.chunks(240).zip(mended.chunks(240)).enumerate().map(|(n, (a, b))| (n, a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max))) { if chunk > 0.02 { println!("{n} {chunk}"); } }
+        assert!(off < most, "{format} {copies:?}: {off}");
+    }
+}

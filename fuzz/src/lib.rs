@@ -13,15 +13,16 @@ pub use codec::{opus_decode, pcm};
 pub use playout::playout;
 pub use receiver::{raw, receiver};
 pub use sender::sender;
-pub use wire::{framing, packet, rtcp};
+pub use wire::{framing, packet, red, rtcp};
 
 /// Takes any bytes; panics where a promise is broken.
 pub type Target = fn(&[u8]);
 
 /// Every target by the name of its corpus folder.
-pub const TARGETS: [(&str, Target); 9] = [
+pub const TARGETS: [(&str, Target); 10] = [
     ("packet", packet),
     ("rtcp", rtcp),
+    ("red", red),
     ("framing", framing),
     ("receiver", receiver),
     ("raw", raw),

@@ -3,6 +3,7 @@
 use arbitrary::Arbitrary;
 use audiostreamer_core::framing::{Deframer, frame};
 use audiostreamer_core::packet::Packet;
+use audiostreamer_core::red::{Block, Red};
 use audiostreamer_core::rtcp::{self, Message, Ntp, Outgoing, Report, SenderInfo};
 
 /// Any bytes as a packet: what is read is inside of them, and survives being written again.
@@ -103,4 +104,14 @@ fn records(mut stream: &[u8]) -> Vec<Vec<u8>> {
     }
     records.retain(|record| !record.is_empty());
     records
+}
+
+/// The payload of a packet with redundancy: what is read lies within the bytes, and is written again as
+/// it was.
+pub fn red(bytes: &[u8]) {
+    let Some(red) = Red::parse(bytes) else { return };
+    let blocks: Vec<Block<'_>> = red.blocks().collect();
+    let mut again = Vec::new();
+    audiostreamer_core::red::write(&blocks, red.payload_type, red.payload, &mut again);
+    assert_eq!(again, bytes);
 }

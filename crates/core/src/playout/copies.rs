@@ -31,6 +31,8 @@ pub(super) struct Copies {
     /// What was decoded last, of `channels` channels.
     sound: Vec<f32>,
     start: MediaTime,
+    /// Of which it is the sound.
+    unit: Option<Unit>,
     /// As it comes from the decoder.
     stereo: Vec<f32>,
     /// Whether it was heard.
@@ -45,6 +47,7 @@ impl Copies {
             channels,
             sound: Vec::with_capacity(FRAMES_MAX * channels),
             start: MediaTime(i64::MIN),
+            unit: None,
             stereo: vec![0.0; FRAMES_MAX * Decoder::CHANNELS],
             heard: false,
         })
@@ -60,9 +63,9 @@ impl Copies {
         self.buffer.insert(unit)
     }
 
-    /// Copies that wait.
+    /// Copies that are here.
     pub fn units(&self) -> usize {
-        self.buffer.len()
+        self.buffer.len() + usize::from(self.unit.is_some())
     }
 
     /// Where the decoder stands: what is before that has been decoded.
@@ -70,24 +73,23 @@ impl Copies {
         self.start + (self.sound.len() / self.channels) as i64
     }
 
-    /// Takes out what is not needed any more at `time`: to be decoded for what the decoder learns from
-    /// it, where that is not too much, and spent.
-    pub fn pass(&mut self, time: MediaTime) -> Option<Unit> {
+    /// Takes one that is not needed any more at `time`, for the decoder to learn from where that is not
+    /// too much; `None` where there is none, else what is spent by it.
+    pub fn pass(&mut self, time: MediaTime) -> Option<Option<Unit>> {
         let unit = self.buffer.pop_front_if(|unit| unit.end() <= time)?;
-        if self.buffer.passed(time) < LESSONS_MAX {
-            self.decode(&unit);
+        match self.buffer.passed(time) < LESSONS_MAX {
+            true => Some(self.decode(unit)),
+            false => Some(Some(unit)),
         }
-        Some(unit)
     }
 
-    /// Makes ready what is to be heard at `time`; returns the copy that was decoded for it.
+    /// Makes ready what is to be heard at `time`; returns what is spent by it.
     pub fn turn_to(&mut self, time: MediaTime) -> Option<Unit> {
         if self.covers(time) {
             return None;
         }
         let unit = self.buffer.pop_front_if(|unit| unit.time <= time && time < unit.end())?;
-        self.decode(&unit);
-        Some(unit)
+        self.decode(unit)
     }
 
     /// Whether the sound of `time` is ready.
@@ -103,7 +105,13 @@ impl Copies {
         }
     }
 
-    /// What sounds from `time` on, and beyond what is there; returns a copy that was decoded for it.
+    /// Whether what sounds between these times is there, ready or waiting.
+    pub fn reach(&self, from: MediaTime, to: MediaTime) -> bool {
+        let next = self.buffer.front().filter(|unit| unit.time <= self.end()).map_or(self.end(), Unit::end);
+        self.covers(from) && next >= to
+    }
+
+    /// What sounds from `time` on, and beyond what is there; returns what is spent by it.
     pub fn go_on(&mut self, time: MediaTime, out: &mut [f32]) -> Option<Unit> {
         let mut unit = None;
         let mut done = 0;
@@ -115,7 +123,7 @@ impl Copies {
             if done == out.len() {
                 return unit;
             }
-            unit = unit.or(self.turn_to(time + (done / self.channels) as i64));
+            unit = unit.or_else(|| self.turn_to(time + (done / self.channels) as i64));
         }
         self.conceal(&mut out[done..]);
         unit
@@ -144,7 +152,8 @@ impl Copies {
         }
     }
 
-    fn decode(&mut self, unit: &Unit) {
+    /// Returns the unit that was decoded before.
+    fn decode(&mut self, unit: Unit) -> Option<Unit> {
         let gap = unit.time.frames_since(self.end());
         if (1..=GAP_MAX).contains(&gap) && !self.sound.is_empty() {
             self.make(None, (gap as usize).next_multiple_of(STEP));
@@ -155,6 +164,7 @@ impl Copies {
         map_channels(&self.stereo[..frames * Decoder::CHANNELS], Decoder::CHANNELS, &mut self.sound, self.channels);
         self.start = unit.time;
         self.heard = false;
+        self.unit.replace(unit)
     }
 
     /// Decodes, or conceals, so many frames into `stereo`.
@@ -166,15 +176,16 @@ impl Copies {
         made.iter_mut().for_each(|sample| *sample = pcm::sane(*sample));
     }
 
-    /// Whether what is ready is heard now for the first time.
-    pub fn hear(&mut self) -> bool {
-        !std::mem::replace(&mut self.heard, true)
+    /// The code of what is ready, where it is heard now for the first time.
+    pub fn hear(&mut self) -> Option<&[u8]> {
+        let first = !std::mem::replace(&mut self.heard, true);
+        self.unit.as_ref().filter(|_| first).map(|unit| unit.payload.as_slice())
     }
 
     /// Forgets what waits: it is of another timeline.
     pub fn pop(&mut self) -> Option<Unit> {
         self.sound.clear();
         self.start = MediaTime(i64::MIN);
-        self.buffer.pop_front()
+        self.unit.take().or_else(|| self.buffer.pop_front())
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::buffer::{Buffer, Inserted};
-use super::copies::{COPIES_MAX, Copies};
+use super::copies::{self, COPIES_MAX, Copies};
 use super::gain::Gain;
 use super::join::Join;
 use super::splice::Splicer;
@@ -17,6 +17,9 @@ const CONCEAL: Duration = Duration::from_millis(60);
 
 /// A concealment goes on in pieces, so that a unit that arrives meanwhile is met soon.
 const CONCEAL_PIECE: Duration = Duration::from_micros(2_500);
+
+/// A codec with a memory is itself again so long after a loss.
+const RECOVERY: Duration = Duration::from_millis(30);
 
 /// A splice leaves out, or says again, no less than this and no more.
 const SPLICE_MIN: Duration = Duration::from_micros(2_500);
@@ -36,6 +39,8 @@ pub(super) struct Timeline {
     copies: Option<Box<Copies>>,
     /// Whether what was heard last, or made up from, is a copy.
     copying: bool,
+    /// Frames during which a copy is better than a decoder that has missed something.
+    recovering: i64,
     /// Of what the decoder gives.
     channels: usize,
     /// Decoded, interleaved: what was read last, as far as it may be said again, then what was not
@@ -85,6 +90,7 @@ impl Timeline {
             decoder: Decoder::new(format)?,
             copies: are_possible(format).then(|| Copies::new(channels).map(Box::new)).transpose()?,
             copying: false,
+            recovering: 0,
             channels,
             decoded: Vec::with_capacity((frames_max + unit_max + 3 * longest) * channels),
             read_frames: 0,
@@ -319,8 +325,8 @@ impl Timeline {
 
     /// Lets the copies' decoder learn from those that were not needed.
     fn pass_copies(&mut self, stats: &mut Stats) {
-        while let Some(unit) = self.copies.as_mut().and_then(|copies| copies.pass(self.next)) {
-            self.spend_copy(Some(unit), stats);
+        while let Some(spent) = self.copies.as_mut().and_then(|copies| copies.pass(self.next)) {
+            self.spend_copy(spent, stats);
         }
     }
 
@@ -348,7 +354,15 @@ impl Timeline {
             }
             let start = self.decoded.len();
             self.decoded.extend(&sound[..frames * self.channels]);
-            stats.copies_heard += u64::from(copies.hear());
+            if let Some(payload) = copies.hear() {
+                stats.copies_heard += 1;
+                if self.decoder.joins_losses() {
+                    // What it knows of the sound then is older, and so worth less.
+                    self.unheard.resize(copies::FRAMES_MAX * self.channels, 0.0);
+                    self.decoder.decode(Some(payload), &mut self.unheard);
+                    self.recovering = frames_in(RECOVERY, self.format.rate) as i64;
+                }
+            }
             stats.copied_samples += frames as u64;
             self.join.apply(&mut self.decoded[start..]);
             self.decoder.remember(&self.decoded[start..]);
@@ -377,6 +391,12 @@ impl Timeline {
 
     fn decode_unit(&mut self, now: Instant, stats: &mut Stats) {
         let unit = self.buffer.pop_front().expect("the caller has seen it");
+        if self.recovering > 0 {
+            self.recovering -= i64::from(unit.frames);
+            if self.copies.as_ref().is_some_and(|copies| self.copying && copies.reach(self.next, unit.end())) {
+                return self.decode_unheard(now, unit, stats);
+            }
+        }
         // The timeline may stand inside the unit: after a start, a jump, or a concealment that met it.
         let skip = self.next.frames_since(unit.time).max(0);
         if std::mem::take(&mut self.broken) {
@@ -395,6 +415,25 @@ impl Timeline {
         self.played = unit.end();
         stats.concealed(std::mem::take(&mut self.missing_frames));
         stats.units_played += 1;
+        stats.emitted(turn - unit.arrived, u64::from(unit.frames));
+        self.spend(unit);
+    }
+
+    /// Lets the decoder have a unit while the copy of it is heard.
+    fn decode_unheard(&mut self, now: Instant, unit: Unit, stats: &mut Stats) {
+        let turn = now + duration_of(self.unread_frames() as u64, self.format.rate);
+        self.unheard.resize(unit.frames as usize * self.channels, 0.0);
+        self.decoder.decode(Some(&unit.payload), &mut self.unheard);
+        let (start, frames) = (self.decoded.len(), unit.end().frames_since(self.next));
+        self.decoded.resize(start + frames as usize * self.channels, 0.0);
+        let copies = self.copies.as_mut().and_then(|copies| copies.go_on(self.next, &mut self.decoded[start..]));
+        self.spend_copy(copies, stats);
+        self.join.apply(&mut self.decoded[start..]);
+        self.gain.rise(&mut self.decoded[start..], self.channels);
+        self.next = unit.end();
+        self.played = unit.end();
+        stats.units_played += 1;
+        stats.copied_samples += frames as u64;
         stats.emitted(turn - unit.arrived, u64::from(unit.frames));
         self.spend(unit);
     }

@@ -99,6 +99,8 @@
 //! }
 //! ```
 //!
+//! `examples/send_file.rs` and `examples/receive_wav.rs` are whole programs: `cargo run --example receive_wav`.
+//!
 //! # Threads
 //!
 //! ```text

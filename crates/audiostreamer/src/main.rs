@@ -1,5 +1,6 @@
 //! The `audiostreamer` program.
 
+use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -78,8 +79,11 @@ fn run(command: Command) -> Result<(), Error> {
             command.build();
             shell.try_generate(&command, &mut std::io::stdout()).map_err(Error::Stdout)
         }
-        Command::Man { output: None } => manual::print(std::io::stdout().lock()).map_err(Error::Stdout),
-        Command::Man { output: Some(directory) } => {
+        Command::Man { markdown: true, .. } => {
+            std::io::stdout().write_all(cli::reference::markdown().as_bytes()).map_err(Error::Stdout)
+        }
+        Command::Man { output: None, .. } => manual::print(std::io::stdout().lock()).map_err(Error::Stdout),
+        Command::Man { output: Some(directory), .. } => {
             manual::write_to(&directory).map_err(|why| Error::Manual { path: directory.display().to_string(), why })
         }
     }

@@ -99,6 +99,9 @@
 //! # Ok::<(), audiostreamer_core::Error>(())
 //! ```
 //!
+//! `examples/own_socket.rs` does the same over UDP and in real time, `examples/own_card.rs` mixes two streams in
+//! a callback.
+//!
 //! # Threads and real time
 //!
 //! Everything is `Send`, nothing is shared: each object belongs to one thread at a time.

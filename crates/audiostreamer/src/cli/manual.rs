@@ -27,7 +27,7 @@ pub fn write_to(directory: &Path) -> io::Result<()> {
 }
 
 /// The program, then its commands. What `--help` hides because few need it has its page, too.
-fn pages() -> Vec<Command> {
+pub(super) fn pages() -> Vec<Command> {
     let mut program = Cli::command().disable_help_subcommand(true).mut_subcommands(|command| command.hide(false));
     program.build(); // gives the commands their full names
     let commands = program.get_subcommands().cloned().collect::<Vec<_>>();

@@ -10,6 +10,7 @@ pub mod doctor;
 pub mod limits;
 pub mod manual;
 pub mod record;
+pub mod reference;
 mod server;
 pub mod stats;
 pub mod trust;
@@ -79,6 +80,9 @@ pub enum Command {
         /// document, when not given
         #[arg(long, value_name = "DIR")]
         output: Option<PathBuf>,
+        /// As one page of Markdown on stdout
+        #[arg(long, conflicts_with = "output")]
+        markdown: bool,
     },
 }
 

@@ -43,6 +43,7 @@ pub fn playout(bytes: &[u8]) {
 fn origin(payload: &[u8]) -> Origin {
     match payload.len() % 3 {
         0 => Origin::Repair,
+        1 if payload.len().is_multiple_of(2) => Origin::Lost,
         1 => Origin::Copy,
         _ => Origin::First,
     }
@@ -196,6 +197,7 @@ impl Bench {
         let stats = self.playout.take_stats();
         assert_eq!(stats.total_samples_received, self.asked);
         let gone = stats.units_late + stats.units_duplicate + stats.units_overflowed + stats.units_refused;
+        let gone = gone + stats.units_lost;
         assert_eq!(stats.units_played + stats.units_waiting + gone, self.inserted as u64, "{stats:?}");
     }
 

@@ -64,6 +64,7 @@ pub fn receiver(bytes: &[u8]) {
             match output {
                 Output::Start(format) => run = Some(format),
                 Output::End => run = None,
+                Output::Unit(unit) if unit.origin == Origin::Lost => receiver.recycle(unit.payload),
                 Output::Unit(unit) => {
                     let format = run.expect("a unit belongs to a run");
                     let copy = unit.origin == Origin::Copy;

@@ -5,10 +5,11 @@
 //! the decoded sound of the packets: what the two codecs hold back is settled here.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use crate::codec::opus;
 use crate::red::{self, Block};
-use crate::{Error, Format, MediaTime, PayloadTypes};
+use crate::{Codec, Error, Format, MediaTime, PayloadTypes, duration_of};
 
 /// How copies are coded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +33,19 @@ pub struct Copied<'a> {
 pub(crate) fn are_possible(format: Format) -> bool {
     format.rate == Format::OPUS.rate && format.channels <= Format::OPUS.channels
 }
+
+/// From the first of a copy's sound to the packet of its last, at the usual length of copies beside that
+/// format: a copy can ride no earlier.
+pub(crate) fn held(format: Format) -> Duration {
+    let frames = match format.codec {
+        Codec::Pcm(_) => 480,
+        Codec::Opus => 960,
+    };
+    duration_of(frames, format.rate) + LOOKAHEAD
+}
+
+/// By how much longer than PCM Opus holds the sound back, about.
+pub(crate) const LOOKAHEAD: Duration = Duration::from_micros(2_500);
 
 /// Codes copies of what it is given.
 pub(crate) struct Copier {

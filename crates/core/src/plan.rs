@@ -16,7 +16,7 @@
 use std::time::Duration;
 
 use crate::codec::opus::{self, Application};
-use crate::copies::{COPIES_MAX, Settings};
+use crate::copies::{COPIES_MAX, LOOKAHEAD, Settings};
 use crate::loss::Estimate;
 use crate::{Codec, Format, duration_of};
 
@@ -174,9 +174,6 @@ impl Situation {
             .then_some(Settings { frames, opus: opus::Settings { application, bitrate_bps: rate as u32 } })
     }
 }
-
-/// By how much longer than PCM Opus holds the sound back, about.
-const LOOKAHEAD: Duration = Duration::from_micros(2_500);
 
 /// Of each copy in each packet (RFC 2198).
 const HEADER_BITS: usize = 8 * crate::red::HEADER_BYTES;

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use crate::codec::payload_frames;
 use crate::copies;
-use crate::feedback::{self, Feedback};
+use crate::feedback::{self, Ability, Feedback};
 use crate::packet::{Extender, Rtp};
 use crate::playout::{Origin, Unit};
 use crate::red::Red;
-use crate::repair::{Arrivals, Came};
+use crate::repair::{Arrivals, Came, Lost};
 use crate::rtcp::{self, Message, Ntp, Outgoing, Report};
 use crate::transit::{Fastest, Lateness, Schedule};
 use crate::{Format, Instant, MediaTime, PayloadTypes, duration_of};
@@ -92,6 +92,8 @@ pub struct Receiver {
     next_report: Option<Instant>,
     /// Whether the source has answered our clock: others have no use for what we know.
     answered: bool,
+    /// What the source can do about losses, where it can do anything.
+    ability: Option<Ability>,
     last_feedback: Instant,
     /// How much later than the fastest a packet may come.
     room: Option<Duration>,
@@ -122,6 +124,7 @@ impl Receiver {
             last_sender_report: None,
             next_report: None,
             answered: false,
+            ability: None,
             last_feedback: now,
             room: None,
             asked: Vec::new(),
@@ -153,6 +156,7 @@ impl Receiver {
             let time = unit.time;
             self.accept(now, unit);
             self.accept_copies(now, time, red.flatten());
+            self.tell_lost(now);
             if let Some((_, stray)) = self.candidate.take() {
                 self.refuse(stray);
             }
@@ -198,6 +202,7 @@ impl Receiver {
                     run.arrivals.set_round_trip(trip);
                 }
             }
+            Message::Ability { from, ability } if from == source => self.ability = Some(ability),
             Message::Bye { ssrc } if ssrc == source => {
                 self.outputs.push_back(Output::End);
                 self.end_run();
@@ -302,6 +307,23 @@ impl Receiver {
             let unit = Unit { time, frames: frames as u32, arrived: now, origin: Origin::Copy, payload };
             self.outputs.push_back(Output::Unit(unit));
         }
+    }
+
+    /// Tells the playout what more delay would bring back.
+    fn tell_lost(&mut self, now: Instant) {
+        let (Some(run), Some(ability)) = (&mut self.run, self.ability) else { return };
+        let (schedule, spare, outputs) = (run.schedule, &mut self.spare, &mut self.outputs);
+        let usual = run.lateness.mean();
+        let copies = (ability.copies && copies::are_possible(run.format)).then(|| copies::held(run.format) + usual);
+        let (highest, time) = (run.sequence.highest(), run.timestamp.highest());
+        let frames = run.frames;
+        run.arrivals.poll_lost(now, |Lost { sequence, packets, repaired }| {
+            let copied = copies.map(|held| schedule.on_time(sequence) + schedule.packet * packets + held);
+            let Some(arrived) = repaired.into_iter().chain(copied).min() else { return };
+            let time = MediaTime(time - (highest - sequence) * i64::from(frames));
+            let unit = Unit { time, frames, arrived, origin: Origin::Lost, payload: payload_in(spare, &[]) };
+            outputs.push_back(Output::Unit(unit));
+        });
     }
 
     /// A packet that began no run is none of this stream.
@@ -421,6 +443,8 @@ struct Run {
     jitter: f64,
     /// Where the newest packet ends.
     end: i64,
+    /// Of the last packet.
+    frames: u32,
     arrivals: Arrivals,
     schedule: Schedule,
     fastest: Fastest,
@@ -477,6 +501,7 @@ impl Run {
             transit: None,
             jitter: 0.0,
             end: i64::MIN,
+            frames: first.frames,
             captures: VecDeque::new(),
             copies: VecDeque::new(),
         }
@@ -506,6 +531,7 @@ impl Run {
         self.timestamp.advance_to(timestamp);
         self.last_arrival = arrival.now;
         self.received += 1;
+        self.frames = arrival.frames;
         self.end = self.end.max(timestamp + i64::from(arrival.frames));
         let origin = match came {
             Came::First => Origin::First,

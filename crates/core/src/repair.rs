@@ -39,6 +39,8 @@ pub(crate) struct Arrivals {
     slots: [Slot; WINDOW],
     /// Lost ones that are not given up.
     wanted: Vec<i64>,
+    /// Lost ones of which the playout does not know.
+    untold: Vec<i64>,
     /// What a repair takes, and by how much that varies (as RFC 6298 reckons it).
     trip: Option<(Duration, Duration)>,
     /// The share of those that were overdue and never came.
@@ -67,6 +69,15 @@ struct Hole {
     times: u32,
 }
 
+/// A packet that was lost.
+pub(crate) struct Lost {
+    pub sequence: i64,
+    /// So many packets later one has come.
+    pub packets: u32,
+    /// When it would come, if it was asked for.
+    pub repaired: Option<Instant>,
+}
+
 /// What a packet is that has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Came {
@@ -77,9 +88,9 @@ pub(crate) enum Came {
 impl Arrivals {
     /// Begins with the packet of that number.
     pub fn new(first: i64) -> Self {
-        let (slots, wanted) = ([Slot::Came; WINDOW], Vec::new());
+        let (slots, wanted, untold) = ([Slot::Came; WINDOW], Vec::new(), Vec::new());
         let (trip, trust, reordered) = (None, 0.0, REORDERED);
-        Self { highest: first, expected: first, slots, wanted, trip, trust, reordered, repaired: 0 }
+        Self { highest: first, expected: first, slots, wanted, untold, trip, trust, reordered, repaired: 0 }
     }
 
     /// A packet has come. `deadline` says until when one of that number may come; `None` where that
@@ -133,11 +144,13 @@ impl Arrivals {
         if deadline.is_some() {
             self.wanted.push(sequence);
         }
+        self.untold.push(sequence);
     }
 
     fn forget_old(&mut self) {
         let oldest = self.expected - WINDOW as i64;
         self.wanted.retain(|&wanted| wanted > oldest);
+        self.untold.retain(|&untold| untold > oldest);
     }
 
     fn handle_late(&mut self, now: Instant, sequence: i64) -> Came {
@@ -207,6 +220,21 @@ impl Arrivals {
         self.trip?;
         let asked = self.wanted.iter().filter(|&&sequence| self.trusts_the_clock() || sequence < self.highest);
         asked.filter_map(|&sequence| self.hole(sequence).map(|hole| hole.next)).min()
+    }
+
+    /// Tells of each packet that is lost, as it seems now that later ones have come.
+    pub fn poll_lost(&mut self, now: Instant, mut lost: impl FnMut(Lost)) {
+        let mut untold = std::mem::take(&mut self.untold);
+        untold.retain(|&sequence| {
+            let Some(hole) = self.hole(sequence) else { return false };
+            let asked = hole.since + if self.trusts_the_clock() { Duration::ZERO } else { self.reordered };
+            let ended = (sequence + 1..=self.highest).find(|&later| matches!(self.slots[index(later)], Slot::Came));
+            let (Some(ended), true) = (ended, asked <= now) else { return true };
+            let repaired = self.trip.map(|(trip, varies)| asked + trip + 2 * varies);
+            lost(Lost { sequence, packets: (ended - sequence) as u32, repaired });
+            false
+        });
+        self.untold = untold;
     }
 
     /// Which of the last packets have not come as they were first sent.

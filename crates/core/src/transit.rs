@@ -55,6 +55,11 @@ impl Lateness {
         self.deviation = (self.deviation * 63 + late.abs_diff(self.mean)) / 64;
     }
 
+    /// How much longer it is on average.
+    pub fn mean(&self) -> Duration {
+        self.mean
+    }
+
     /// Few take longer than this.
     pub fn most(&self) -> Duration {
         self.mean + 3 * self.deviation + GRAIN

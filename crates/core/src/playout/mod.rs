@@ -61,6 +61,9 @@ pub enum Origin {
     First,
     /// It was lost and sent once more when that was asked for.
     Repair,
+    /// It is none, but word of one that was lost, and would have come at that time if it had been waited for:
+    /// sent once more, or as a copy. Its payload is empty.
+    Lost,
     /// It is coded once more, by Opus in fewer bits, in case the packets with the same sound are lost. Its
     /// time and length are its own, its time that of its decoded sound.
     Copy,
@@ -217,6 +220,13 @@ impl Playout {
     /// Takes a unit, early or late, in any order, again and again.
     pub fn insert(&mut self, unit: Unit) {
         self.stats.units_received += 1;
+        if unit.origin == Origin::Lost {
+            self.stats.units_lost += 1;
+            if TIMES.contains(&unit.time) {
+                self.pace.observe_lost(&unit);
+            }
+            return self.timeline.spend(unit);
+        }
         if !self.is_sane(&unit) || self.is_foreign(&unit) {
             self.stats.units_refused += 1;
             return self.timeline.spend(unit);
@@ -228,7 +238,7 @@ impl Playout {
         match unit.origin {
             Origin::First => self.pace.observe(&unit),
             Origin::Repair if !self.pace.knows_sender() => self.pace.observe(&unit),
-            Origin::Repair | Origin::Copy => {} // their time is not the path's alone
+            Origin::Repair | Origin::Copy | Origin::Lost => {} // their time is not the path's alone
         }
         self.timeline.insert(unit, &mut self.stats);
     }

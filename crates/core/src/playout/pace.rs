@@ -155,6 +155,17 @@ impl Pace {
         }
     }
 
+    /// Takes note of one that is lost, but would have come at its time of arrival.
+    pub fn observe_lost(&mut self, unit: &Unit) {
+        let above = self.above(unit);
+        if self.origin.is_none() || above < 0.0 {
+            return;
+        }
+        // Where it falls in the card's period can't be known.
+        let needed = above + f64::from(unit.frames) / self.rate + self.ahead() + self.block;
+        self.target.observe_lost(self.now, needed, self.target());
+    }
+
     /// What a unit that came so long after the last block was due would have needed more if it had
     /// been a little late. As long as that makes no difference, no delay is spent on it.
     fn guard(&mut self, unit: &Unit, since_turn: f64) -> f64 {

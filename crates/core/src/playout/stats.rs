@@ -37,7 +37,7 @@ pub struct Stats {
     pub target_delay: Duration,
     /// How much faster the sender's card runs than ours, in millionths.
     pub clock_offset_ppm: f64,
-    /// Units that were inserted. Each is, or has been, one of the next six.
+    /// Units that were inserted. Each is, or has been, one of the next seven.
     pub units_received: u64,
     /// Units that were decoded.
     pub units_played: u64,
@@ -49,6 +49,8 @@ pub struct Stats {
     pub units_duplicate: u64,
     /// Units dropped because more waited than there is room for.
     pub units_overflowed: u64,
+    /// Words of units that were lost, and would have come if they had been waited for.
+    pub units_lost: u64,
     /// Units whose payload is not as long as they say, or none at all, or whose time is absurd.
     pub units_refused: u64,
     /// Copies of which something was heard, because nothing else had come; `fecPacketsReceived` less

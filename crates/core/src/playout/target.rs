@@ -14,8 +14,8 @@ use super::Profile;
 /// over all delays D in steps of half a millisecond. An event is an up-crossing: a slot of 20 ms
 /// in which something needed more than D, after one in which nothing did. `lambda` is how many
 /// milliseconds of delay one event per minute less is worth; the price of lateness is NetEq's
-/// (20 ms for 1 %). What was seen is forgotten exponentially. Lost units need no delay and don't
-/// count: more delay would not bring them back.
+/// (20 ms for 1 %). What was seen is forgotten exponentially. Lost units count as late at any delay at
+/// which they would not have come once more, or as copies; those that no delay brings back don't count.
 ///
 /// Up at once, down slowly, and not before the delay was held for a while. All times in seconds.
 pub(super) struct Target {
@@ -26,12 +26,15 @@ pub(super) struct Target {
     /// Since the last window in which the path was as long as ever: where it has become longer,
     /// these are moved before they are believed.
     fresh: Histogram,
+    /// Of units that were lost.
+    lost: Histogram,
     /// The weight of a unit now; it grows, so that nothing else has to shrink.
     weight: f64,
     /// The sum of weights over time, in seconds.
     weighted_time: f64,
     now: f64,
     slot: Slot,
+    lost_slot: Slot,
     /// Something was late since the last look.
     missed: bool,
     looked: f64,
@@ -89,10 +92,12 @@ impl Target {
             release: 0.0,
             known: Histogram::new(),
             fresh: Histogram::new(),
+            lost: Histogram::new(),
             weight: 1.0,
             weighted_time: 0.0,
             now: 0.0,
             slot: Slot { since: 0.0, most: 0, before: 0 },
+            lost_slot: Slot { since: 0.0, most: 0, before: 0 },
             missed: false,
             looked: 0.0,
             held_until: 0.0,
@@ -143,20 +148,18 @@ impl Target {
             self.outage = late;
             return false;
         }
-        let bin = (needed / BIN).ceil().clamp(0.0, BINS as f64) as usize;
-        self.fresh.needed[bin] += self.weight;
-        if time - self.slot.since >= SLOT {
-            self.slot = Slot { since: time, most: 0, before: self.slot.most };
-        }
-        // Delays from what was needed before up to this are crossed for the first time.
-        let crossed = self.slot.most.max(self.slot.before);
-        if bin > crossed {
-            self.fresh.crossed[crossed] += self.weight;
-            self.fresh.crossed[bin] -= self.weight;
-        }
-        self.slot.most = self.slot.most.max(bin);
+        self.fresh.observe(time, needed, self.weight, &mut self.slot);
         self.missed |= late;
         late
+    }
+
+    /// A unit was lost. At a delay of `needed` it would have come after all.
+    pub fn observe_lost(&mut self, time: f64, needed: f64, given: f64) {
+        self.advance(time);
+        if needed < BIN * BINS as f64 {
+            self.lost.observe(time, needed, self.weight, &mut self.lost_slot);
+            self.missed |= needed > given;
+        }
     }
 
     /// The last window lay where the path has always been: what is fresh is as good as the rest.
@@ -211,6 +214,7 @@ impl Target {
         if self.weight > 1e6 {
             self.known.scale(1.0 / self.weight);
             self.fresh.scale(1.0 / self.weight);
+            self.lost.scale(1.0 / self.weight);
             self.weighted_time /= self.weight;
             self.weight = 1.0;
         }
@@ -238,8 +242,8 @@ impl Target {
 
     /// The delay with the least cost.
     fn best(&self) -> f64 {
-        let units = self.units();
-        if units <= 0.0 {
+        let units = self.units() + self.lost.units();
+        if self.units() <= 0.0 {
             return 0.0;
         }
         let prior = PRIOR * self.weight;
@@ -248,8 +252,8 @@ impl Target {
         let (mut late, mut crossings) = (units, 0.0);
         let mut best = (f64::INFINITY, 0, late);
         for bin in 0..=BINS {
-            late -= self.needed(bin);
-            crossings += self.known.crossed[bin] + self.fresh.crossed[bin];
+            late -= self.needed(bin) + self.lost.needed[bin];
+            crossings += self.known.crossed[bin] + self.fresh.crossed[bin] + self.lost.crossed[bin];
             let delay = bin as f64 * BIN;
             let cost = delay + self.lambda * crossings / minutes + late_price * late;
             if cost < best.0 {
@@ -267,7 +271,8 @@ impl Target {
             if late < FORGOTTEN * self.weight {
                 return more;
             }
-            late -= self.needed((best + more + 1).min(BINS));
+            let next = (best + more + 1).min(BINS);
+            late -= self.needed(next) + self.lost.needed[next];
         }
         0
     }
@@ -288,6 +293,22 @@ impl Histogram {
 
     fn units(&self) -> f64 {
         self.needed.iter().sum()
+    }
+
+    /// A unit of this weight needed so much.
+    fn observe(&mut self, time: f64, needed: f64, weight: f64, slot: &mut Slot) {
+        let bin = (needed / BIN).ceil().clamp(0.0, BINS as f64) as usize;
+        self.needed[bin] += weight;
+        if time - slot.since >= SLOT {
+            *slot = Slot { since: time, most: 0, before: slot.most };
+        }
+        // Delays from what was needed before up to this are crossed for the first time.
+        let crossed = slot.most.max(slot.before);
+        if bin > crossed {
+            self.crossed[crossed] += weight;
+            self.crossed[bin] -= weight;
+        }
+        slot.most = slot.most.max(bin);
     }
 
     fn scale(&mut self, factor: f64) {
@@ -434,6 +455,26 @@ mod tests {
         assert!(millis(&target) > 43.0);
         target.step(40e-3);
         assert!((millis(&target) - low).abs() < 1.1, "{} {low}", millis(&target));
+    }
+
+    #[test]
+    fn what_is_lost_is_worth_the_delay_that_brings_it_back_where_it_is_much() {
+        let with_loss = |profile, every: u32| {
+            let mut target = started(profile, 5e-3);
+            for n in 0..12_000 {
+                let time = f64::from(n) * 5e-3;
+                match n % every {
+                    0 => target.observe_lost(time, 80e-3, target.get()),
+                    _ => feed_one(&mut target, time, 3e-3),
+                }
+                target.settle();
+                target.update(time);
+            }
+            millis(&target)
+        };
+        assert!(with_loss(Profile::Talk, 20) > 80.0, "5 %");
+        assert!(with_loss(Profile::Talk, 2000) < 10.0, "0.05 %");
+        assert!(with_loss(Profile::Hifi, 2000) > 80.0, "0.05 %, and each is heard");
     }
 
     #[test]

@@ -371,7 +371,7 @@ impl Source {
 impl Book {
     fn check(&self, stats: &playout::Stats) {
         assert_eq!(stats.units_received, self.units_sent, "every unit arrives: {stats:?}");
-        let dropped = stats.units_late + stats.units_duplicate + stats.units_overflowed + stats.units_refused;
+        let dropped = stats.units_late + stats.units_duplicate + stats.units_overflowed + stats.units_refused + stats.units_lost;
         let gone = stats.units_played + dropped;
         assert_eq!(stats.units_received, gone + stats.units_waiting, "every unit is somewhere: {stats:?}");
         assert_eq!(self.payloads_back, gone, "every payload that does not wait comes back: {stats:?}");

@@ -68,6 +68,8 @@ pub struct Stats {
     pub bytes_sent: u64,
     /// That copies and their headers took; not among the bytes sent.
     pub bytes_copied: u64,
+    /// Copies of each frame that are sent now.
+    pub copies: usize,
     /// Packets sent once more because the receiver asked for it; not among the packets and bytes sent.
     pub packets_resent: u64,
     /// As the receiver counts them.
@@ -214,7 +216,7 @@ impl Sender {
     /// What has been counted since the start, and what the receiver said last.
     pub fn stats(&self) -> Stats {
         let (packets_resent, bytes_copied) = (self.history.resent(), self.protection.bytes_copied());
-        Stats { packets_resent, bytes_copied, ..self.stats }
+        Stats { packets_resent, bytes_copied, copies: self.protection.plan().count(), ..self.stats }
     }
 
     /// Says whether what is lost is made up for, from now on.

@@ -59,9 +59,10 @@ pub struct ClientArgs {
     /// Of Opus, in bits per second
     #[arg(long, value_name = "RATE", default_value = "96k", value_parser = values::bitrate)]
     pub bitrate: u32,
-    /// What is sent more than once, in case it is lost, over UDP
-    #[arg(long, value_name = "HOW", value_enum, default_value_t = RedundancyArg::Auto)]
-    pub redundancy: RedundancyArg,
+    /// What is sent more than once over UDP, in case it is lost: off; auto, what the path asks for and nothing
+    /// on one that loses nothing; or auto with copies of so much of the stream at the most, like 30%
+    #[arg(long, value_name = "HOW", default_value = "auto", value_parser = values::redundancy)]
+    pub redundancy: Redundancy,
     /// What Opus is tuned for
     #[arg(long, value_enum, default_value_t = ApplicationArg::Music)]
     pub application: ApplicationArg,
@@ -101,23 +102,6 @@ pub enum CodecArg {
     Opus,
     L16,
     L24,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum RedundancyArg {
-    /// Nothing: what is lost is missing
-    Off,
-    /// What the path asks for: nothing on one that loses nothing
-    Auto,
-}
-
-impl From<RedundancyArg> for Redundancy {
-    fn from(redundancy: RedundancyArg) -> Self {
-        match redundancy {
-            RedundancyArg::Off => Redundancy::Off,
-            RedundancyArg::Auto => Redundancy::Auto,
-        }
-    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -251,7 +235,7 @@ impl ClientArgs {
             ApplicationArg::Voice => opus::Application::Voice,
         };
         let opus = opus::Settings { application, bitrate_bps: self.bitrate };
-        Ok(client::Media { wire, frame: self.frame, opus, redundancy: self.redundancy.into() })
+        Ok(client::Media { wire, frame: self.frame, opus, redundancy: self.redundancy })
     }
 
     /// What is described beforehand is what must be sent, whatever the source turns out to be.

@@ -6,6 +6,7 @@ use crate::link::DEFAULT_PORT;
 use crate::trust::Invite;
 use crate::volume::{GAIN_MAX, GAIN_MIN};
 use audiostreamer_core::playout::Latency;
+use audiostreamer_core::sender::Redundancy;
 
 /// A duration with its unit: `20ms`, `2.5ms`, `1s`, `500us`.
 pub fn duration(text: &str) -> Result<Duration, String> {
@@ -145,6 +146,16 @@ fn split_number(text: &str) -> (&str, &str) {
     text.split_at(end)
 }
 
+/// What is sent more than once: `off`, `auto`, `30%`.
+pub fn redundancy(text: &str) -> Result<Redundancy, String> {
+    match (text, text.strip_suffix('%').map(str::parse)) {
+        ("off", _) => Ok(Redundancy::Off),
+        ("auto", _) => Ok(Redundancy::Auto),
+        (_, Some(Ok(percent @ 0..=300))) => Ok(Redundancy::AtMost(percent)),
+        _ => Err("off, auto, or a share of the stream from 0% to 300%".into()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -161,6 +172,16 @@ mod tests {
         assert_eq!(latency("12ms"), Ok(Latency::Fixed(Duration::from_millis(12))));
         assert!(latency("3s").is_err());
         assert!(frame("50ms").is_err());
+    }
+
+    #[test]
+    fn redundancy_is_off_or_auto_or_limited() {
+        assert_eq!(redundancy("off"), Ok(Redundancy::Off));
+        assert_eq!(redundancy("auto"), Ok(Redundancy::Auto));
+        assert_eq!(redundancy("30%"), Ok(Redundancy::AtMost(30)));
+        for bad in ["", "30", "-1%", "301%", "on", "%"] {
+            assert!(redundancy(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

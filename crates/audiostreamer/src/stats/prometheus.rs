@@ -65,6 +65,10 @@ const OF_A_STREAM: &[Row<Stream>] = &[
     ("stream_bytes_received", "Bytes of payload", Counter, |s| Some(s.bytes_received as f64)),
     ("stream_packets_lost", "Packets that never came", Counter, |s| Some(s.packets_lost as f64)),
     ("stream_packets_discarded", "Packets that were none of the stream", Counter, |s| Some(s.packets_discarded as f64)),
+    ("stream_retransmitted_packets_received", "Lost packets that came once more", Counter, |s| {
+        Some(s.retransmitted_packets_received as f64)
+    }),
+    ("stream_copied_samples", "Frames heard from copies", Counter, |s| Some(s.copied_samples as f64)),
     ("stream_bitrate", "Bits of payload in the last second", Gauge, |s| Some(s.bitrate)),
     ("stream_jitter", "Interarrival jitter (RFC 3550)", Time, |s| Some(s.jitter)),
     ("stream_round_trip", "To the client and back", Time, |s| s.round_trip_time),
@@ -98,6 +102,10 @@ const OF_A_DESTINATION: &[Row<Destination>] = &[
     ("client_packets_not_sent", "Packets that the connection was too slow for", Counter, |d| {
         Some(d.packets_not_sent as f64)
     }),
+    ("client_retransmitted_packets_sent", "Packets sent once more", Counter, |d| {
+        Some(d.retransmitted_packets_sent as f64)
+    }),
+    ("client_copied_bytes_sent", "Bytes of copies", Counter, |d| Some(d.copied_bytes_sent as f64)),
     ("client_packets_lost", "Packets lost on the way, as the server says", Counter, |d| Some(d.packets_lost.into())),
     ("client_bitrate", "Bits of payload in the last second", Gauge, |d| Some(d.bitrate)),
     ("client_jitter", "Interarrival jitter, as the server says", Time, |d| Some(d.jitter)),

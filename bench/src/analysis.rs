@@ -35,7 +35,7 @@ impl Findings {
     /// Compares the part of the recording that lies in `part`.
     pub fn new(reference: &[f32], recording: &[f32], part: Range<usize>) -> Self {
         let part = part.start..part.end.min(recording.len());
-        let windows = Correlator::new().windows(reference, recording, part.clone());
+        let windows = Correlator::new(FFT, WINDOW).windows(reference, recording, part.clone());
         let gaps = find_gaps(reference, recording, part.clone(), &windows);
         let delays =
             windows.iter().filter_map(|w| Some(Delay { at_s: w.middle as f64 / FS, ms: w.lag? * 1000.0 / FS }));
@@ -85,49 +85,59 @@ struct Window {
     lag: Option<f64>,
 }
 
-/// Cross-correlation of half a second of recording with the last 2.2 s of reference.
+/// Cross-correlation of a window of recording with what was played before.
 struct Correlator {
+    fft: usize,
+    window: usize,
     forward: Arc<dyn RealToComplex<f32>>,
     inverse: Arc<dyn ComplexToReal<f32>>,
 }
 
 impl Correlator {
-    fn new() -> Self {
+    fn new(fft: usize, window: usize) -> Self {
         let mut planner = RealFftPlanner::new();
-        Self { forward: planner.plan_fft_forward(FFT), inverse: planner.plan_fft_inverse(FFT) }
+        Self { fft, window, forward: planner.plan_fft_forward(fft), inverse: planner.plan_fft_inverse(fft) }
+    }
+
+    /// How many lags are compared.
+    fn span(&self) -> usize {
+        self.fft - self.window
     }
 
     fn windows(&self, reference: &[f32], recording: &[f32], part: Range<usize>) -> Vec<Window> {
-        let starts = part.clone().step_by(HOP).filter(|start| start + WINDOW <= part.end);
-        starts.map(|s| Window { middle: s + WINDOW / 2, lag: self.lag(reference, recording, s) }).collect()
+        let starts = part.clone().step_by(HOP).filter(|start| start + self.window <= part.end);
+        let lag = |start| Some(self.lag(reference, recording, start, 0).filter(|found| found.1 > MIN_CORRELATION)?.0);
+        starts.map(|start| Window { middle: start + self.window / 2, lag: lag(start) }).collect()
     }
 
-    fn lag(&self, reference: &[f32], recording: &[f32], start: usize) -> Option<f64> {
-        let heard = &recording[start..start + WINDOW];
-        let mut played = vec![0.0; FFT];
-        let skip = MAX_LAG.saturating_sub(start);
-        played[skip..].copy_from_slice(&reference[start + skip - MAX_LAG..start + WINDOW]);
-        let energy = energy(heard).sqrt() * energy(&played[MAX_LAG..]).sqrt();
-        let product = self.correlate(&mut played, heard);
-        let (peak, value) = (0..=MAX_LAG).map(|k| (k, product[k])).max_by(|a, b| a.1.total_cmp(&b.1))?;
-        if value < MIN_CORRELATION * energy || energy < AUDIBLE {
+    /// The best of the lags from `least` on, and how well the reference correlates there.
+    fn lag(&self, reference: &[f32], recording: &[f32], start: usize, least: usize) -> Option<(f64, f32)> {
+        let heard = &recording[start..start + self.window];
+        let (span, most) = (self.span(), least + self.span());
+        let skip = most.saturating_sub(start); // what would be before the beginning
+        let mut played = vec![0.0; self.fft];
+        played[skip..].copy_from_slice(reference.get(start + skip - most..(start + self.window).checked_sub(least)?)?);
+        let product = self.correlate(&played, heard);
+        let (peak, value) = (skip..=span).map(|k| (k, product[k])).max_by(|a, b| a.1.total_cmp(&b.1))?;
+        let energy = (energy(heard) * energy(&played[peak..peak + self.window])).sqrt();
+        if energy < AUDIBLE {
             return None;
         }
-        let offset = if (1..MAX_LAG).contains(&peak) { vertex(&product[peak - 1..=peak + 1]) } else { 0.0 };
-        Some(MAX_LAG as f64 - (peak as f64 + offset))
+        let offset = if (1..span).contains(&peak) { vertex(&product[peak - 1..=peak + 1]) } else { 0.0 };
+        Some((most as f64 - (peak as f64 + offset), value / energy))
     }
 
     /// `result[k]` = the sum over n of `played[n + k] * heard[n]`.
-    fn correlate(&self, played: &mut [f32], heard: &[f32]) -> Vec<f32> {
-        let mut padded = vec![0.0; FFT];
-        padded[..WINDOW].copy_from_slice(heard);
-        let mut product = self.spectrum(played);
+    fn correlate(&self, played: &[f32], heard: &[f32]) -> Vec<f32> {
+        let mut padded = vec![0.0; self.fft];
+        padded[..self.window].copy_from_slice(heard);
+        let mut product = self.spectrum(&mut played.to_vec());
         for (p, h) in product.iter_mut().zip(self.spectrum(&mut padded)) {
-            *p *= h.conj() / FFT as f32;
+            *p *= h.conj() / self.fft as f32;
         }
         // The inverse transform insists on real first and last bins, which rounding may have missed.
         product[0].im = 0.0;
-        product[FFT / 2].im = 0.0;
+        product[self.fft / 2].im = 0.0;
         let mut result = self.inverse.make_output_vec();
         self.inverse.process(&mut product, &mut result).expect("buffers are made to fit");
         result
@@ -151,7 +161,8 @@ fn vertex(y: &[f32]) -> f64 {
 /// residual in every block, a gap in few.
 fn find_gaps(reference: &[f32], recording: &[f32], part: Range<usize>, windows: &[Window]) -> Vec<Gap> {
     let starts: Vec<usize> = part.clone().step_by(BLOCK).filter(|s| s + BLOCK <= part.end).collect();
-    let mut follower = Follower { reference, recording, windows, lag: None };
+    let near = Correlator::new(FFT_NEAR, WINDOW_NEAR);
+    let mut follower = Follower { reference, recording, windows, near, lag: None };
     let residuals: Vec<f32> = starts.iter().map(|start| follower.residual(*start)).collect();
     let mut sorted = residuals.clone();
     sorted.sort_by(f32::total_cmp);
@@ -190,6 +201,8 @@ struct Follower<'a> {
     reference: &'a [f32],
     recording: &'a [f32],
     windows: &'a [Window],
+    /// For where the delay has jumped there and back within a window.
+    near: Correlator,
     /// That of the last block in which the reference was found.
     lag: Option<usize>,
 }
@@ -205,9 +218,21 @@ impl Follower<'_> {
         let lags: Vec<usize> = self.lag.into_iter().chain(found).collect();
         let usual = lags.iter().flat_map(|lag| lag.saturating_sub(SEARCH)..=lag + SEARCH);
         let between = lags.iter().min().zip(lags.iter().max()).map_or(0..0, |(least, most)| *least..*most);
+        let mut best = self.best(start, usual.chain(between));
+        if best.0 < FOUND {
+            let jumped: Vec<usize> = lags.iter().filter_map(|lag| self.jumped(start, *lag)).collect();
+            let there = self.best(start, jumped.iter().flat_map(|lag| lag.saturating_sub(SEARCH)..=lag + SEARCH));
+            best = if there.0 > best.0 { there } else { best };
+        }
+        self.lag = best.1.filter(|_| best.0 > FOUND).or(self.lag);
+        1.0 - best.0 * best.0
+    }
+
+    /// How well the reference correlates with a block at the best of these lags.
+    fn best(&self, start: usize, lags: impl Iterator<Item = usize>) -> (f32, Option<usize>) {
         let heard = &self.recording[start..start + BLOCK];
         let mut best = (0.0f32, None);
-        for lag in usual.chain(between) {
+        for lag in lags {
             let Some(from) = start.checked_sub(lag) else { continue };
             let found = correlation(heard, &self.reference[from..from + BLOCK]);
             if found > best.0 {
@@ -217,8 +242,18 @@ impl Follower<'_> {
                 break; // the other candidates cannot find more
             }
         }
-        self.lag = best.1.filter(|_| best.0 > 0.9).or(self.lag);
-        1.0 - best.0 * best.0
+        best
+    }
+
+    /// Where around a lag a stretch that begins, goes on or ends with a block is found, which is longer than what a
+    /// concealment says again.
+    fn jumped(&self, start: usize, lag: usize) -> Option<usize> {
+        let least = lag.saturating_sub(self.near.span() / 2);
+        let starts = [0, WINDOW_NEAR / 2, WINDOW_NEAR - BLOCK].map(|before| start.saturating_sub(before));
+        let within = starts.into_iter().filter(|start| start + WINDOW_NEAR <= self.recording.len());
+        let found = within.filter_map(|start| self.near.lag(self.reference, self.recording, start, least));
+        let (lag, correlation) = found.max_by(|a, b| a.1.total_cmp(&b.1))?;
+        (correlation > FOUND).then_some(lag.round() as usize)
     }
 }
 
@@ -247,12 +282,16 @@ fn merge(broken: &[Range<usize>]) -> Vec<Gap> {
 }
 
 const FS: f64 = RATE as f64;
+/// With the window, 2.2 s: beyond any live link.
 const FFT: usize = 1 << 17;
 const WINDOW: usize = RATE as usize / 2;
 const HOP: usize = RATE as usize / 4;
-/// 2.2 s, beyond any live link.
-const MAX_LAG: usize = FFT - WINDOW;
 const MIN_CORRELATION: f32 = 0.3;
+/// What is certainly the reference.
+const FOUND: f32 = 0.9;
+/// 30 ms, 70 ms to either side of where it was looked for.
+const WINDOW_NEAR: usize = RATE as usize * 3 / 100;
+const FFT_NEAR: usize = 1 << 13;
 const BLOCK: usize = RATE as usize / 200;
 /// Frames to each side of a window's delay: what 600 ppm move in half a second.
 const SEARCH: usize = 14;
@@ -314,6 +353,17 @@ mod tests {
         let findings = Findings::new(&reference, &heard, SECOND..SECOND * 5);
         assert_eq!(findings.steps(), 1);
         assert!(findings.gaps.len() <= 1, "{:?}", findings.gaps);
+    }
+
+    #[test]
+    fn a_delay_that_jumps_there_and_back_at_once_is_two_steps_and_no_long_gap() {
+        let reference = Reference::new(SECOND * 5).left;
+        let mut heard = delayed(&reference, 300);
+        let late = delayed(&reference, 428);
+        let jump = SECOND * 3..SECOND * 3 + SECOND / 7;
+        heard[jump.clone()].copy_from_slice(&late[jump]);
+        let findings = Findings::new(&reference, &heard, SECOND..SECOND * 5);
+        assert!(findings.longest_gap_ms() <= 5.0, "{:?}", findings.gaps);
     }
 
     #[test]

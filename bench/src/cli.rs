@@ -103,8 +103,9 @@ fn latency(options: Latency, results: &Path) -> Result<()> {
     let systems = if systems.is_empty() { installed(&ALL, &plan) } else { systems };
     let links = if impair.is_empty() { vec![None] } else { impair.into_iter().map(Some).collect() };
     let setting = buffer.map_or(Setting::Default, Setting::Tuned);
+    ensure!(!plan.has_own_clock() || links == [None], "--slow and --core are for programs, not for --impair's weather");
     let mut lab = Lab::open(plan, SECONDS)?;
-    let conditions = report::conditions(lab.jackd.realtime);
+    let conditions = lab.conditions();
     let _hogs = Hogs::start(hog)?;
     let rows = compare(&mut lab, &systems, setting, &links, lowest)?;
     report::write(&rows, &name, &conditions, results)
@@ -113,7 +114,7 @@ fn latency(options: Latency, results: &Path) -> Result<()> {
 fn cpu(options: Cpu, results: &Path) -> Result<()> {
     let systems = installed(&OPUS, &options.plan);
     let mut lab = Lab::open(options.plan, SECONDS)?;
-    let conditions = report::conditions(lab.jackd.realtime);
+    let conditions = lab.conditions();
     let mut rounds = Vec::new();
     for _ in 0..options.rounds {
         rounds.extend(compare(&mut lab, &systems, Setting::Opus10ms, &[None], false)?);
@@ -135,7 +136,7 @@ fn all(plan: Plan, results: &Path) -> Result<()> {
     let systems = installed(&ALL, &plan);
     for (name, link) in [("loopback", None), ("wifi", Some(Scenario::N2))] {
         let mut lab = Lab::open(plan.clone(), SECONDS_OF_MANY)?;
-        let conditions = report::conditions(lab.jackd.realtime);
+        let conditions = lab.conditions();
         let rows = compare(&mut lab, &systems, Setting::Default, &[link], true)?;
         report::write(&rows, name, &conditions, results)?;
     }
@@ -148,7 +149,7 @@ fn smoke(plan: Plan, results: &Path) -> Result<()> {
     }
     let systems = installed(&[System::OursL16, System::OursOpus, System::Zita], &plan);
     let mut lab = Lab::open(plan, SECONDS_OF_SMOKE)?;
-    let conditions = report::conditions(lab.jackd.realtime);
+    let conditions = lab.conditions();
     let rows = compare(&mut lab, &systems, Setting::Default, &[None], false)?;
     ensure!(rows.len() == systems.len(), "a system could not be measured");
     for row in &rows {

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
+use crate::clock::Clock;
 use crate::os;
 use crate::process::{Process, pause, run};
-use crate::skew::Skew;
 
 /// Frames per second of every run.
 pub const RATE: u32 = 48_000;
@@ -20,18 +20,20 @@ pub struct Jackd {
 }
 
 impl Jackd {
-    /// Starts a server with this many frames per period and waits until clients can open it.
-    pub fn start(period: u32, logs: &Path) -> Result<Self> {
-        let mut jackd = Self::launch("jackd", &server_name(), period, &[], logs)?;
+    /// Starts a server with this many frames per period, by a clock of its own if need be, and waits
+    /// until clients can open it.
+    pub fn start(period: u32, clock: Option<&Clock>, logs: &Path) -> Result<Self> {
+        let environment = clock.map(Clock::environment).unwrap_or_default();
+        let mut jackd = Self::launch("jackd", &server_name(), period, &environment, logs)?;
         let knock = || jack::Client::new("asbench-knock", jack::ClientOptions::NO_START_SERVER).is_ok();
         jackd.wait_until(knock)?;
         Ok(jackd)
     }
 
     /// Starts another one, by the other clock, for those who live with [`far_environment`].
-    pub fn start_far(period: u32, skew: &Skew, logs: &Path) -> Result<Self> {
+    pub fn start_far(period: u32, clock: &Clock, logs: &Path) -> Result<Self> {
         let name = far_server_name();
-        let mut jackd = Self::launch("jackd-far", &name, period, &skew.environment(), logs)?;
+        let mut jackd = Self::launch("jackd-far", &name, period, &clock.environment(), logs)?;
         jackd.wait_until(|| run(&["jack_lsp", "-s", &name]).is_ok())?; // our own library knows one server
         Ok(jackd)
     }
@@ -84,8 +86,8 @@ pub fn be_quiet() {
 }
 
 /// What leads a program to the other server, by its clock.
-pub fn far_environment(skew: &Skew) -> Vec<(String, String)> {
-    let mut environment = skew.environment();
+pub fn far_environment(clock: &Clock) -> Vec<(String, String)> {
+    let mut environment = clock.environment();
     environment.push(("JACK_DEFAULT_SERVER".into(), far_server_name()));
     environment
 }

@@ -1,33 +1,38 @@
 //! One measurement: a system, at one setting, over one network, for so many seconds.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 
 use crate::analysis::{Findings, Gap, first_sound};
+use crate::clock::Clock;
 use crate::jackd::{self, Jackd, RATE};
 use crate::netns::Network;
 use crate::probe::{Probe, Recording, frames};
 use crate::process::{MachineTime, Process, pause};
 use crate::reference::Reference;
-use crate::report::{Load, Row};
-use crate::skew::Skew;
+use crate::report::{self, Load, Row};
 use crate::systems::{Ours, Pair, Setting, Site, System};
 use crate::tape::Tape;
+use crate::theft;
 use crate::timebase::Timebase;
 use crate::weather::Scenario;
 
 /// A JACK server, the reference and a length: what the measurements of one command share.
 pub struct Lab {
     pub jackd: Jackd,
+    /// By which it lives, with everybody who has not the far one's, where that is not the true one.
+    clock: Option<Clock>,
     /// Where the receiver has a card of its own.
     far: Option<Far>,
     reference: Arc<Reference>,
     plan: Plan,
     length: Duration,
-    dir: tempfile::TempDir,
+    /// For what the programs write; gone afterwards, unless the plan says where it is.
+    dir: PathBuf,
+    _temporary: Option<tempfile::TempDir>,
 }
 
 /// The receiver's own JACK server, and what leads there.
@@ -37,10 +42,10 @@ struct Far {
 }
 
 impl Far {
-    fn start(ppm: f64, period: u32, dir: &Path) -> Result<Self> {
-        let skew = Skew::new(ppm, dir)?;
-        let jackd = Jackd::start_far(period, &skew, dir)?;
-        Ok(Self { jackd, environment: jackd::far_environment(&skew) })
+    fn start(ppm: f64, plan: &Plan, dir: &Path) -> Result<Self> {
+        let clock = Clock::new(plan.slow, ppm, dir)?;
+        let jackd = Jackd::start_far(plan.period, &clock, dir)?;
+        Ok(Self { jackd, environment: jackd::far_environment(&clock) })
     }
 }
 
@@ -56,6 +61,17 @@ pub struct Plan {
     /// Give the receiver a JACK server of its own, whose clock is faster by so many ppm
     #[arg(long, value_name = "PPM", allow_negative_numbers = true)]
     pub skew_ppm: Option<f64>,
+    /// Let both programs and their JACK server live by a clock that is so many times slower; all figures
+    /// are by that clock
+    #[arg(long, value_name = "TIMES", default_value_t = 1.0)]
+    pub slow: f64,
+    /// Keep everything on this core, and let the clock of the programs stand still whenever the
+    /// hypervisor takes it away
+    #[arg(long, value_name = "N")]
+    pub core: Option<usize>,
+    /// Keep what the programs write in this directory
+    #[arg(long, value_name = "DIR")]
+    pub logs: Option<PathBuf>,
     /// Another seed is another weather on impaired links
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub seed: u64,
@@ -64,6 +80,13 @@ pub struct Plan {
     pub attempts: usize,
     #[command(flatten)]
     pub ours: Ours,
+}
+
+impl Plan {
+    /// Whether the programs live by another clock than the true one.
+    pub fn has_own_clock(&self) -> bool {
+        self.slow != 1.0 || self.core.is_some()
+    }
 }
 
 /// One measurement to be made.
@@ -79,12 +102,16 @@ impl Lab {
     /// Starts the JACK server; each measurement takes `seconds` where the plan says nothing else.
     pub fn open(plan: Plan, seconds: u64) -> Result<Self> {
         let length = Duration::from_secs(plan.seconds.unwrap_or(seconds));
-        let dir = tempfile::tempdir()?;
-        let jackd = Jackd::start(plan.period, dir.path())?;
-        let far = plan.skew_ppm.map(|ppm| Far::start(ppm, plan.period, dir.path())).transpose()?;
+        let temporary = plan.logs.is_none().then(tempfile::tempdir).transpose()?;
+        let dir = temporary.as_ref().map(|dir| dir.path().into()).or(plan.logs.clone()).context("a directory")?;
+        std::fs::create_dir_all(&dir)?;
+        plan.core.map(theft::watch).transpose()?;
+        let clock = plan.has_own_clock().then(|| Clock::new(plan.slow, 0.0, &dir)).transpose()?;
+        let jackd = Jackd::start(plan.period, clock.as_ref(), &dir)?;
+        let far = plan.skew_ppm.map(|ppm| Far::start(ppm, &plan, &dir)).transpose()?;
         let total = length + SETTLE + START_UP;
         let reference = Arc::new(Reference::new(frames(total)));
-        Ok(Self { jackd, far, reference, plan, length, dir })
+        Ok(Self { jackd, clock, far, reference, plan, length, dir, _temporary: temporary })
     }
 
     /// Measures, and again where the machine disturbed it; of all attempts the least disturbed counts.
@@ -113,6 +140,7 @@ impl Lab {
         let run = self.run(&pair, &network).with_context(|| format!("{} ({label})", system.name()))?;
         let findings = Findings::new(&self.reference.left, &run.recording, run.part.clone());
         let first = first_sound(&run.recording, run.sender_start);
+        std::fs::write(self.dir.join("findings.txt"), run.account(&findings))?;
         Ok(Row {
             system: system.name().into(),
             setting: label,
@@ -136,15 +164,30 @@ impl Lab {
         })
     }
 
+    /// The machine, and how it is set up.
+    pub fn conditions(&self) -> String {
+        report::conditions(self.jackd.realtime, &self.plan)
+    }
+
+    /// How long it takes until so much time has passed for the programs.
+    fn truly(&self, time: Duration) -> Duration {
+        time.mul_f64(self.plan.slow)
+    }
+
     fn site(&self, network: &Network) -> Site {
         let ours = self.plan.ours.clone();
-        Site { receiver: network.receiver_address(), port: PORT, dir: self.dir.path().into(), ours }
+        Site { receiver: network.receiver_address(), port: PORT, dir: self.dir.clone(), ours }
     }
 
     fn run(&mut self, pair: &Pair, network: &Network) -> Result<Run> {
         let probe = Probe::start(self.reference.clone())?;
-        let logs = self.dir.path();
+        let logs = self.dir.as_path();
+        let mut sender_env = pair.sender.env.clone();
         let mut receiver_env = pair.receiver.env.clone();
+        if let Some(clock) = &self.clock {
+            sender_env.extend(clock.environment());
+            receiver_env.extend(clock.environment());
+        }
         let mut tape = None;
         if let Some(Far { environment, .. }) = &self.far {
             receiver_env.extend(environment.iter().cloned());
@@ -152,10 +195,10 @@ impl Lab {
         }
         let receiver_argv = network.on_receiver(pair.receiver.argv.clone());
         let mut receiver = Process::start("receiver", &receiver_argv, &receiver_env, logs)?;
-        pause(LISTENING)?;
+        pause(self.truly(LISTENING))?;
         let sender_start = probe.position();
         let sender_argv = network.on_sender(pair.sender.argv.clone());
-        let mut sender = Process::start("sender", &sender_argv, &pair.sender.env, logs)?;
+        let mut sender = Process::start("sender", &sender_argv, &sender_env, logs)?;
         let mut check = || {
             receiver.check_alive()?;
             sender.check_alive()
@@ -166,9 +209,9 @@ impl Lab {
             tape.await_connection(&mut check)?;
         }
 
-        pause(SETTLE)?;
+        pause(self.truly(SETTLE))?;
         let before = Meter::read(&sender, &receiver, network, &probe);
-        pause(self.length)?;
+        pause(self.truly(self.length))?;
         let after = Meter::read(&sender, &receiver, network, &probe);
         receiver.check_alive()?;
         sender.check_alive()?;
@@ -177,7 +220,7 @@ impl Lab {
             far.jackd.check_alive()?;
         }
 
-        let mut load = after.since(&before, &sender, &receiver);
+        let mut load = after.since(&before, self.plan.slow, &sender, &receiver);
         drop((sender, receiver));
         let near = probe.finish()?;
         let far = tape.map(Tape::finish).transpose()?;
@@ -217,6 +260,17 @@ struct Run {
 }
 
 impl Run {
+    /// What was found, and when.
+    fn account(&self, findings: &Findings) -> String {
+        let xrun = |gap: &Gap| if self.follows_xrun(gap) { " (xrun)" } else { "" };
+        let gaps = findings.gaps.iter().map(|gap| (gap.at_s, format!("gap of {:.1} ms{}", gap.ms, xrun(gap))));
+        let delays = findings.delays.iter().map(|delay| (delay.at_s, format!("delay {:.2} ms", delay.ms)));
+        let xruns = self.xruns.iter().map(|at| (*at as f64 / f64::from(RATE), "xrun".into()));
+        let mut events: Vec<(f64, String)> = gaps.chain(delays).chain(xruns).collect();
+        events.sort_by(|a, b| a.0.total_cmp(&b.0));
+        events.iter().fold(String::new(), |text, (at, what)| text + &format!("{at:.3} {what}\n"))
+    }
+
     /// Whether a gap lies where the JACK server itself lost time, or within a second after.
     fn follows_xrun(&self, gap: &Gap) -> bool {
         let at = (gap.at_s * f64::from(RATE)) as usize;
@@ -227,7 +281,7 @@ impl Run {
 
 /// A reading of all counters at one moment.
 struct Meter {
-    at: Instant,
+    nanos: u64,
     position: usize,
     sender_cpu: Duration,
     receiver_cpu: Duration,
@@ -238,7 +292,7 @@ struct Meter {
 impl Meter {
     fn read(sender: &Process, receiver: &Process, network: &Network, probe: &Probe) -> Self {
         Self {
-            at: Instant::now(),
+            nanos: theft::present_nanos(),
             position: probe.position(),
             sender_cpu: sender.cpu_time(),
             receiver_cpu: receiver.cpu_time(),
@@ -247,8 +301,9 @@ impl Meter {
         }
     }
 
-    fn since(&self, before: &Self, sender: &Process, receiver: &Process) -> Load {
-        let seconds = (self.at - before.at).as_secs_f64();
+    /// In seconds of a clock that is so many times slower.
+    fn since(&self, before: &Self, slow: f64, sender: &Process, receiver: &Process) -> Load {
+        let seconds = (self.nanos - before.nanos) as f64 * 1e-9 / slow;
         let percent = |now: Duration, then: Duration| (now - then).as_secs_f64() / seconds * 100.0;
         Load {
             wire_kbps: (self.wire_bytes - before.wire_bytes) as f64 * 8.0 / 1000.0 / seconds,

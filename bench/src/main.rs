@@ -3,6 +3,7 @@
 mod analysis;
 mod chart;
 mod cli;
+mod clock;
 mod hog;
 mod jackd;
 mod latency;
@@ -15,9 +16,9 @@ mod process;
 mod reference;
 mod report;
 mod search;
-mod skew;
 mod systems;
 mod tape;
+mod theft;
 mod timebase;
 mod weather;
 

@@ -40,7 +40,7 @@ pub struct Options {
 /// Tries the numbers one after the other and returns a Markdown table.
 pub fn run(options: &Options) -> Result<String> {
     let dir = tempfile::tempdir()?;
-    let _jackd = Jackd::start(options.period, dir.path())?;
+    let _jackd = Jackd::start(options.period, None, dir.path())?;
     let stream = record_client(&options.ours, dir.path())?;
     let mut table =
         String::from("| clients | server CPU % | server RSS MiB | its summary |\n| ---: | ---: | ---: | --- |\n");

@@ -7,13 +7,37 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::AtomicI64;
 
 /// Gives the calling thread real-time priority; false where the system refuses it.
 pub fn raise_thread(priority: i32) -> bool {
     let param = libc::sched_param { sched_priority: priority };
     // SAFETY: `param` outlives the call; 0 names the calling thread.
     unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &param) == 0 }
+}
+
+/// Keeps this thread, and what it starts, on one core.
+pub fn pin(core: usize) -> io::Result<()> {
+    // SAFETY: all-zero is a valid, empty cpu_set_t, and CPU_SET checks the bounds.
+    let done = unsafe {
+        let mut cores: libc::cpu_set_t = std::mem::zeroed();
+        libc::CPU_SET(core, &mut cores);
+        libc::sched_setaffinity(0, size_of_val(&cores), &cores)
+    };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// A number that lives in a file of eight bytes or more, for good.
+pub fn share_number(file: &Path) -> io::Result<&'static AtomicI64> {
+    let file = OpenOptions::new().read(true).write(true).open(file)?;
+    let (length, access) = (size_of::<AtomicI64>(), libc::PROT_READ | libc::PROT_WRITE);
+    // SAFETY: a new mapping, which is never taken back; a page is aligned as the number must be.
+    unsafe {
+        let mapped = libc::mmap(std::ptr::null_mut(), length, access, libc::MAP_SHARED, file.as_raw_fd(), 0);
+        if mapped == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(&*mapped.cast::<AtomicI64>()) }
+    }
 }
 
 /// Whether threads of this user can have real-time priority.

@@ -9,9 +9,9 @@ use anyhow::{Result, bail};
 use jack::{AudioIn, AudioOut, Client, Control, Port, PortFlags, ProcessHandler, ProcessScope};
 
 use crate::jackd::RATE;
-use crate::os;
 use crate::process::pause;
 use crate::reference::Reference;
+use crate::theft;
 use crate::timebase::Cycle;
 
 /// What a probe has recorded.
@@ -44,7 +44,7 @@ impl Probe {
                 client.register_port("in_1", AudioIn::default())?,
                 client.register_port("in_2", AudioIn::default())?,
             ],
-            left: vec![0.0; reference.left.len()],
+            left: vec![f32::NAN; reference.left.len()], // written to, so that its pages are there
             cycles: Vec::with_capacity(reference.left.len() / PERIOD_MIN),
             reference,
             shared: shared.clone(),
@@ -122,7 +122,7 @@ struct Tape {
 
 impl ProcessHandler for Tape {
     fn process(&mut self, _: &Client, scope: &ProcessScope) -> Control {
-        let nanos = os::true_monotonic_nanos();
+        let nanos = theft::present_nanos();
         let start = self.shared.position.load(Ordering::Relaxed);
         let end = start + scope.n_frames() as usize;
         if end > self.left.len() || self.cycles.len() == self.cycles.capacity() {

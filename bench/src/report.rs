@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 use crate::chart;
+use crate::latency::Plan;
 
 /// One measurement.
 #[derive(Clone, Debug)]
@@ -123,7 +124,7 @@ pub fn median_load(rows: &[Row], system: &str) -> Option<Row> {
 }
 
 /// The machine and the moment, for the head of a report.
-pub fn conditions(realtime: bool) -> String {
+pub fn conditions(realtime: bool, plan: &Plan) -> String {
     let first = |path: &str, key: &str| {
         let text = fs::read_to_string(path).unwrap_or_default();
         let line = text.lines().find(|l| l.starts_with(key)).unwrap_or("").to_string();
@@ -132,9 +133,11 @@ pub fn conditions(realtime: bool) -> String {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let slow = if plan.slow == 1.0 { String::new() } else { format!(" on a clock {} times slower", plan.slow) };
+    let alone = plan.core.map(|_| " on one core, without the time that was stolen of it").unwrap_or_default();
     let priority = if realtime { "with" } else { "without" };
     format!(
-        "{cores} cores ({}), Linux {}, jackd's dummy driver at 48 kHz {priority} real-time priority, load average before: {}.",
+        "{cores} cores ({}), Linux {}, jackd's dummy driver at 48 kHz{slow}{alone} {priority} real-time priority, load average before: {}.",
         first("/proc/cpuinfo", "model name"),
         kernel.trim(),
         load.split(' ').next().unwrap_or("")

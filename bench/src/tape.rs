@@ -14,6 +14,7 @@ use crate::jackd;
 use crate::probe::{Probe, Recording};
 use crate::process::{Process, pause};
 use crate::reference::Reference;
+use crate::theft;
 use crate::timebase::Cycle;
 
 /// What the other process is told.
@@ -30,6 +31,7 @@ pub struct Options {
 /// The other process: records until it is asked to end.
 pub fn run(options: &Options) -> Result<()> {
     jackd::be_quiet();
+    theft::adopt()?;
     let probe = Probe::start(Arc::new(Reference::silent(options.frames)))?;
     probe.connect(None, Some(&options.receiver), || Ok(()))?;
     println!("{CONNECTED}");

@@ -13,6 +13,8 @@
 pub(super) struct Line {
     /// Seconds per count, nominally.
     interval: f64,
+    /// How long all windows must be too late, and lie at one height, before the line steps.
+    patience: f64,
     fit: Option<Fit>,
 }
 
@@ -79,10 +81,11 @@ const SCATTER_FIRST: f64 = 300e-6;
 /// A window is off the line when it is further away than this and four times the usual scatter.
 const GATE: f64 = 2e-3;
 
-/// So long must all windows be too late, and lie at one height, before the path counts as longer.
 /// Earlier than ever is no jitter: there three windows do.
-const LATER: f64 = 2.0;
 const EARLIER_WINDOWS: u32 = 3;
+
+/// What has been off for so many windows steps along when another line does.
+const PENDING_WINDOWS: u32 = 2;
 
 /// An error that is no more than this beyond the scatter is no news.
 const USUAL: f64 = 5e-6;
@@ -97,8 +100,10 @@ const STEP: f64 = 3.0;
 const SKEW_MAX: f64 = 5e-3;
 
 impl Line {
-    pub fn new(rate: u32) -> Self {
-        Self { interval: 1.0 / f64::from(rate), fit: None }
+    /// Of a clock of that rate, which has lost time when all that it counts was too late for
+    /// `patience` seconds.
+    pub fn new(rate: u32, patience: f64) -> Self {
+        Self { interval: 1.0 / f64::from(rate), patience, fit: None }
     }
 
     /// Forgets everything.
@@ -120,7 +125,7 @@ impl Line {
         }
         fit.least = fit.least.min(offset - fit.offset_at(time));
         let window = if fit.locking > 0 { WINDOW_FIRST } else { WINDOW };
-        if time - fit.since < window { Seen::Noted } else { fit.close(time) }
+        if time - fit.since < window { Seen::Noted } else { fit.close(time, self.patience) }
     }
 
     /// Moves it so many seconds later.
@@ -130,6 +135,17 @@ impl Line {
             fit.least -= later;
             fit.off = None;
         }
+    }
+
+    /// Steps now where it has been off and would step soon: another line has. Returns how much later
+    /// it runs then.
+    pub fn step_along(&mut self) -> f64 {
+        let pending = self.fit.as_ref().and_then(|fit| fit.off.as_ref());
+        let later = pending.filter(|off| off.windows >= PENDING_WINDOWS).map_or(0.0, |off| off.least);
+        if later != 0.0 {
+            self.step(later);
+        }
+        later
     }
 
     /// How far an observation would be above the line, in seconds; `None` before the first.
@@ -178,7 +194,7 @@ impl Fit {
         self.offset + self.skew * (time - self.at)
     }
 
-    fn close(&mut self, time: f64) -> Seen {
+    fn close(&mut self, time: f64, patience: f64) -> Seen {
         let span = time - self.at;
         let error = std::mem::replace(&mut self.least, f64::INFINITY);
         self.offset = self.offset_at(time);
@@ -189,7 +205,7 @@ impl Fit {
             self.follow(error, span);
             return Seen::OnLine;
         }
-        match self.set_off(error, gate) {
+        match self.set_off(error, gate, patience) {
             None => Seen::Noted,
             Some(step) => {
                 self.offset += step;
@@ -246,7 +262,7 @@ impl Fit {
     }
 
     /// Notes a window off the line; returns the step when there have been enough.
-    fn set_off(&mut self, error: f64, gate: f64) -> Option<f64> {
+    fn set_off(&mut self, error: f64, gate: f64, patience: f64) -> Option<f64> {
         let off = self.off.take().filter(|off| {
             let (least, most) = (off.least.min(error), off.most.max(error));
             off.least.signum() == error.signum() && most - least <= gate
@@ -257,7 +273,7 @@ impl Fit {
                 Off { windows: off.windows + 1, least: off.least.min(error), most: off.most.max(error), ..off }
             }
         };
-        let enough = if error > 0.0 { self.at - off.since >= LATER } else { off.windows >= EARLIER_WINDOWS };
+        let enough = if error > 0.0 { self.at - off.since >= patience } else { off.windows >= EARLIER_WINDOWS };
         let step = enough.then_some(off.least);
         self.off = Some(off);
         step
@@ -282,7 +298,7 @@ mod tests {
 
     #[test]
     fn it_locks_within_five_seconds_and_stays_quiet() {
-        let mut line = Line::new(48_000);
+        let mut line = Line::new(48_000, 2.0);
         follow(&mut line, 0..1000, 300.0, |n| exponential(n, 50e-6));
         let error = |line: &Line, n: f64| line.time_of(n * 240.0).unwrap() - n * 0.005 * 1.0003;
         assert!(error(&line, 1000.0).abs() < 10e-6, "{}", error(&line, 1000.0));
@@ -293,7 +309,7 @@ mod tests {
 
     #[test]
     fn another_slope_is_followed_within_five_seconds() {
-        let mut line = Line::new(48_000);
+        let mut line = Line::new(48_000, 2.0);
         follow(&mut line, 0..24_000, 0.0, |n| exponential(n, 50e-6));
         let bend = |n: u32| (f64::from(n) - 24_000.0) * 0.005 * 300e-6;
         follow(&mut line, 24_000..25_000, 0.0, |n| bend(n) + exponential(n, 50e-6));
@@ -303,7 +319,7 @@ mod tests {
 
     #[test]
     fn a_card_that_loses_a_millisecond_is_followed_at_once_and_keeps_its_slope() {
-        let mut line = Line::new(48_000);
+        let mut line = Line::new(48_000, 2.0);
         follow(&mut line, 0..4000, 50.0, |n| exponential(n, 20e-6));
         for n in 4000..5000 {
             follow(&mut line, n..n + 1, 50.0, |n| 1e-3 + exponential(n, 20e-6));
@@ -315,14 +331,14 @@ mod tests {
 
     #[test]
     fn jitter_of_milliseconds_moves_it_by_little() {
-        let mut line = Line::new(48_000);
+        let mut line = Line::new(48_000, 2.0);
         follow(&mut line, 0..12_000, -100.0, |n| exponential(n, 5e-3));
         assert!((line.skew() + 100e-6).abs() < 25e-6, "{}", line.skew());
     }
 
     #[test]
     fn a_stall_bends_nothing_and_a_longer_path_is_a_step() {
-        let mut line = Line::new(48_000);
+        let mut line = Line::new(48_000, 2.0);
         follow(&mut line, 0..4000, 50.0, |n| exponential(n, 50e-6));
         let skew = line.skew();
         let seen = follow(&mut line, 4000..4200, 50.0, |n| f64::from(4200 - n) * 0.005);
@@ -338,8 +354,20 @@ mod tests {
     }
 
     #[test]
+    fn what_has_been_off_steps_along_with_another_line() {
+        let mut line = Line::new(48_000, 2.0);
+        follow(&mut line, 0..4000, 50.0, |n| exponential(n, 50e-6));
+        assert_eq!(line.step_along(), 0.0);
+        follow(&mut line, 4000..4120, 50.0, |n| 8e-3 + exponential(n, 50e-6));
+        let later = line.step_along();
+        assert!((later - 8e-3).abs() < 100e-6, "{later}");
+        let seen = follow(&mut line, 4120..4200, 50.0, |n| 8e-3 + exponential(n, 50e-6));
+        assert!(seen.contains(&Seen::OnLine) && !seen.iter().any(|seen| matches!(seen, Seen::Stepped(_))));
+    }
+
+    #[test]
     fn a_queue_that_fills_is_no_longer_path() {
-        let mut line = Line::new(48_000);
+        let mut line = Line::new(48_000, 2.0);
         follow(&mut line, 0..2000, 0.0, |_| 0.0);
         let triangle = |n: u32| 0.2 * (1.0 - (f64::from(n % 2000) / 1000.0 - 1.0).abs());
         let seen = follow(&mut line, 2000..12_000, 0.0, triangle);

@@ -56,6 +56,11 @@ struct LateRun {
     least: f64,
 }
 
+/// A path may be longer for so long and become as short again; a card that was asked late for so
+/// long has lost time. In seconds.
+const PATH_PATIENCE: f64 = 2.0;
+const CARD_PATIENCE: f64 = 0.5;
+
 /// By how much one unit moves what is usual, in seconds.
 const USUAL_STEP: f64 = 20e-6;
 
@@ -98,8 +103,8 @@ impl Pace {
             now: 0.0,
             origin: None,
             asked: 0,
-            card: Line::new(card_rate),
-            sender: Line::new(rate),
+            card: Line::new(card_rate, CARD_PATIENCE),
+            sender: Line::new(rate, PATH_PATIENCE),
             target: Target::new(profile),
             turn: None,
             ahead: 0.0,
@@ -140,7 +145,10 @@ impl Pace {
         match self.sender.observe(unit.end().frames_since(origin) as f64, time) {
             Seen::Noted => {}
             Seen::OnLine => self.target.settle(),
-            Seen::Stepped(longer) => self.target.step(longer),
+            Seen::Stepped(longer) => {
+                let later = self.card.step_along();
+                self.target.step(longer - later);
+            }
         }
         // Up to here the last block read, at its delay; had the delay been longer, it would have
         // read less.
@@ -173,7 +181,8 @@ impl Pace {
         // Where the sender's blocks and packets beat, it is usual to come a little after the fastest.
         self.usual_above += if above > self.usual_above { 0.9 } else { -0.1 } * USUAL_STEP;
         let late = above - self.usual_above.clamp(0.0, self.block);
-        let later = (self.profile.guard() - late).clamp(0.0, self.profile.guard());
+        let guard = self.profile.guard(self.block);
+        let later = (guard - late).clamp(0.0, guard);
         let missed = ((since_turn + later) / self.block).floor();
         missed.clamp(0.0, (later / self.block).ceil()) * self.block
     }
@@ -221,8 +230,10 @@ impl Pace {
     pub fn ask(&mut self, now: Instant, frames: usize, ahead: f64) {
         let time = self.time(now);
         if let Seen::Stepped(later) = self.card.observe(self.asked as f64, time) {
-            // The card has lost time. What was measured since is measured from the wrong moment.
-            self.target.step(-later);
+            // The card has lost time. What was measured since is measured from the wrong moment. Where
+            // the sender has lost time as well, as on one machine that stood still, they must not
+            // step one after the other: sound would be cut out first and missing then.
+            self.target.step(self.sender.step_along() - later);
         }
         self.turn = self.card.time_of(self.asked as f64);
         self.asked += frames as u64;
@@ -334,11 +345,12 @@ impl Profile {
         Fit { fade, likeness: (likeness - wanted.as_secs_f32() * LESS_FIT).max(FIT_MIN), block }
     }
 
-    /// How much later than it came a packet should have been able to come, in seconds.
-    fn guard(self) -> f64 {
+    /// How much later than it came a packet should have been able to come, in seconds. Whoever talks
+    /// with short blocks wants little delay: more than most of a block would cost a whole one.
+    fn guard(self, block: f64) -> f64 {
         match self {
             Profile::Live => 0.25e-3,
-            Profile::Talk => 2.2e-3,
+            Profile::Talk => f64::min(2.2e-3, 0.825 * block),
             Profile::Listen => 3e-3,
             Profile::Hifi => 4e-3,
         }

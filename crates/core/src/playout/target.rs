@@ -170,6 +170,9 @@ impl Target {
     /// The path has become so much longer, or shorter: what is fresh was measured from the wrong
     /// line.
     pub fn step(&mut self, longer: f64) {
+        if longer.abs() < BIN {
+            return;
+        }
         if longer < 0.0 {
             self.fresh.clear(); // it lay off the scale
         }

@@ -2,6 +2,7 @@
 //! that wait meanwhile.
 
 use super::*;
+use crate::observe::Gap;
 use crate::rng::Rng;
 
 /// A client and a server that, every two seconds or so, lose one to eight periods, one of them or both
@@ -46,5 +47,37 @@ fn after_every_overrun_the_sound_goes_on_at_once() {
         let delay = heard.delay_from(5.0, 0.95);
         assert!(delay < 60.0, "{profile:?}, {ppm} ppm, told: {told}: {delay:.1} ms");
         assert_eq!(world.counts().voices_begun, 1);
+    }
+}
+
+/// Both machines are one that stands still, as a virtual machine does whose processor is taken away.
+#[test]
+fn when_both_cards_lose_the_same_time_nothing_is_heard_of_it() {
+    for (seed, profile, lost_millis) in [
+        (1, Profile::Live, 5.0),
+        (2, Profile::Talk, 8.0),
+        (3, Profile::Talk, 40.0),
+        (4, Profile::Live, 260.0),
+        (5, Profile::Hifi, 700.0),
+        (6, Profile::Talk, 1300.0),
+    ] {
+        let card = Card::new(2).late(millis(0.3));
+        let mut world = World::with_seed(seed, Server::new().auto(profile).card(card));
+        let path = Netem::ideal().exponential(0.03);
+        let client = world.add(Client::l16().frames(128).card(card), path);
+        let mut losses = Vec::new();
+        for _ in 0..6 {
+            world.run(seconds(6.0 + 0.37 * seed as f64));
+            let (now, frames) = (world.now(), (lost_millis * 48.0) as u64);
+            losses.push(world.seconds());
+            world.client(client).lose(now, frames, false);
+            world.server().lose(now, frames);
+            world.stall(client, millis(lost_millis));
+        }
+        world.run(seconds(6.0));
+        let heard = world.heard(client);
+        let later = |gap: &&Gap| losses.iter().all(|at| gap.at < *at - 0.1 || gap.at > *at + 0.1 + lost_millis * 1e-3);
+        let after: Vec<&Gap> = heard.gaps_from(5.0).filter(later).collect();
+        assert!(after.is_empty(), "{profile:?}, {lost_millis} ms: {after:?}, lost at {losses:?}");
     }
 }

@@ -18,6 +18,13 @@ pub fn raise_thread(priority: i32) -> bool {
     unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &param) == 0 }
 }
 
+/// Lets the calling thread run only when nothing else would.
+pub fn sink_thread() -> bool {
+    let param = libc::sched_param { sched_priority: 0 };
+    // SAFETY: as above.
+    unsafe { libc::sched_setscheduler(0, libc::SCHED_IDLE, &param) == 0 }
+}
+
 /// Keeps this thread, and what it starts, on one core.
 pub fn pin(core: usize) -> io::Result<()> {
     // SAFETY: all-zero is a valid, empty cpu_set_t, and CPU_SET checks the bounds.

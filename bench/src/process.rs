@@ -84,11 +84,16 @@ impl Process {
 
     /// Asks the program to end and waits for it; kills it after two seconds.
     pub fn stop(&mut self) -> Option<ExitStatus> {
+        self.stop_within(Duration::from_secs(2))
+    }
+
+    /// Likewise, after so long.
+    pub fn stop_within(&mut self, patience: Duration) -> Option<ExitStatus> {
         if let Ok(Some(status)) = self.child.try_wait() {
             return Some(status);
         }
         os::terminate(self.pid());
-        let deadline = Instant::now() + Duration::from_secs(2);
+        let deadline = Instant::now() + patience;
         while Instant::now() < deadline {
             if let Ok(Some(status)) = self.child.try_wait() {
                 return Some(status);

@@ -68,7 +68,7 @@ impl Tape {
 
     /// Stops it; what it has recorded.
     pub fn finish(mut self) -> Result<Recording> {
-        self.process.stop();
+        self.process.stop_within(SAVING);
         load(&self.dir).with_context(|| format!("the recording is not there:\n{}", self.process.log_tail(12)))
     }
 }
@@ -102,6 +102,8 @@ fn numbers(numbers: impl Iterator<Item = u64>) -> Vec<u8> {
     numbers.flat_map(u64::to_le_bytes).collect()
 }
 
+/// The longest recordings are hundreds of megabytes.
+const SAVING: Duration = Duration::from_secs(60);
 const CONNECTED: &str = "connected";
 const HEARD: &str = "heard.f32";
 const CYCLES: &str = "cycles.u64";

@@ -32,6 +32,12 @@ pub fn watch(core: usize) -> Result<()> {
     std::fs::write(&file, 0i64.to_ne_bytes())?;
     let nanos = os::share_number(&file)?;
     let _ = THEFTS.set(Thefts { file, nanos });
+    // The timers of a core that idles may be kept by another one, whose thefts we don't see.
+    std::thread::spawn(|| {
+        while os::sink_thread() {
+            (0..1_000_000).for_each(|_| std::hint::spin_loop());
+        }
+    });
     let realtime = std::thread::spawn(move || {
         let realtime = os::raise_thread(PRIORITY);
         std::thread::spawn(move || count(nanos)); // of the same priority

@@ -30,8 +30,37 @@ const L24: Format = Format::l24(RATE, CHANNELS as u8);
 /// Frames of 5 ms.
 const FRAMES: usize = 240;
 
+/// A minute.
+const PERIODS: usize = 22_500;
+
 fn main() {
     divan::main();
+    println!("\nOne stream, {PERIOD} frames at a time; whoever preempts the bench is in the last figures:");
+    [L16, Format::OPUS, Format::l16(44_100, 2)].into_iter().for_each(print_tail);
+}
+
+/// The mean says little of a callback: a single one that is late is a gap.
+fn print_tail(format: Format) {
+    let mut playout = Playout::new(format, CONFIG).unwrap();
+    let mut source = Source::new(format);
+    let mut block = [0.0; PERIOD * CHANNELS];
+    let mut taken: Vec<Duration> = Vec::with_capacity(PERIODS);
+    for _ in 0..PERIODS {
+        let units = source.next_period();
+        #[expect(clippy::disallowed_methods, reason = "a bench measures the true time")]
+        let start = std::time::Instant::now();
+        units.into_iter().for_each(|unit| playout.insert(unit));
+        playout.fill(source.now, &mut block);
+        taken.push(start.elapsed());
+        while playout.reclaim().is_some() {}
+    }
+    taken.sort();
+    let [median, p99, p999] = [0.5, 0.99, 0.999].map(|share| taken[(share * PERIODS as f64) as usize]);
+    let share = 100.0 * p999.as_secs_f64() / duration_of(PERIOD as u64, RATE).as_secs_f64();
+    let most = taken[PERIODS - 1];
+    println!(
+        "fill {format}: median {median:.1?}, p99 {p99:.1?}, p99.9 {p999:.1?} ({share:.1} % of a period), max {most:.1?}"
+    );
 }
 
 #[divan::bench(args = [120, 240, 480, 960])]

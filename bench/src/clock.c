@@ -5,7 +5,8 @@
  * live on a machine whose clock is off, as every machine's is. With CLOCK_SLOW, all of it happens so
  * many times slower. All of them count from the same moment, CLOCK_BASE_NS on the true clock, so
  * that they agree with each other. And it stands still for as long as the number in the file
- * CLOCK_STOLEN says: true nanoseconds for which a hypervisor took the processor away.
+ * CLOCK_STOLEN says: true nanoseconds for which a hypervisor took the processor away. For the same
+ * reason, that what else the machine does is not measured, real-time priority is at least CLOCK_PRIORITY.
  *
  * What waits for a moment of this clock is converted, and what waits so long: sleeping, by which
  * the card lives, and the timeouts of poll, epoll, select and futexes. What the kernel does by
@@ -18,6 +19,7 @@
 #include <linux/futex.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <semaphore.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -36,6 +38,8 @@
 /* Nanoseconds of this clock in `span` true ones, both from `base` on. */
 static int64_t shown, span, base;
 static const volatile int64_t nothing, *stolen = &nothing;
+static int priority;
+static int (*true_setscheduler)(pid_t, int, const struct sched_param *);
 static int (*true_gettime)(clockid_t, struct timespec *);
 static int (*true_nanosleep)(clockid_t, int, const struct timespec *, struct timespec *);
 static long (*true_syscall)(long, ...);
@@ -55,6 +59,9 @@ __attribute__((constructor)) static void find(void)
     shown = SECOND + (ppm ? (int64_t)(atof(ppm) * 1000) : 0);
     span = (int64_t)(SECOND * (slow ? atof(slow) : 1.0));
     base = since ? atoll(since) : 0;
+    const char *least = getenv("CLOCK_PRIORITY");
+    priority = least ? atoi(least) : 0;
+    true_setscheduler = dlsym(RTLD_NEXT, "sched_setscheduler");
     const char *file = getenv("CLOCK_STOLEN");
     int fd = file ? open(file, O_RDONLY | O_CLOEXEC) : -1;
     void *mapped = fd < 0 ? MAP_FAILED : mmap(NULL, sizeof *stolen, PROT_READ, MAP_SHARED, fd, 0);
@@ -179,6 +186,15 @@ int sem_clockwait(sem_t *sem, clockid_t clock, const struct timespec *until)
     find();
     struct timespec moment = is_ours(clock) ? true_moment(until) : *until;
     return true_sem_clockwait(sem, clock, &moment);
+}
+
+int sched_setscheduler(pid_t thread, int policy, const struct sched_param *wanted)
+{
+    find();
+    struct sched_param given = *wanted;
+    if (given.sched_priority > 0 && given.sched_priority < priority)
+        given.sched_priority = priority;
+    return true_setscheduler(thread, policy, &given);
 }
 
 int ppoll(struct pollfd *fds, nfds_t count, const struct timespec *wait, const sigset_t *mask)

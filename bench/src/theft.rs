@@ -56,9 +56,13 @@ pub fn adopt() -> Result<()> {
     Ok(())
 }
 
-/// What tells a program's clock.
-pub fn environment() -> Option<(String, String)> {
-    THEFTS.get().map(|thefts| (VARIABLE.into(), thefts.file.display().to_string()))
+/// What tells a program's clock, and puts its threads above what else is real-time.
+pub fn environment() -> Vec<(String, String)> {
+    let told = |thefts: &Thefts| {
+        let file = (VARIABLE.into(), thefts.file.display().to_string());
+        vec![file, ("CLOCK_PRIORITY".into(), PRIORITY_OF_PROGRAMS.to_string())]
+    };
+    THEFTS.get().map(told).unwrap_or_default()
 }
 
 /// True monotonic time without what was stolen of it.
@@ -87,6 +91,8 @@ fn count(stolen: &AtomicI64) {
 const VARIABLE: &str = "CLOCK_STOLEN";
 /// Above everything that is measured.
 const PRIORITY: i32 = 90;
+/// Below JACK's.
+const PRIORITY_OF_PROGRAMS: i32 = 60;
 /// How finely a theft is seen.
 const TICK: Duration = Duration::from_micros(200);
 /// So late is a thread of the highest priority without any theft.

@@ -1,6 +1,6 @@
 //! The JACK server, or PipeWire in its place.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use super::card_error::CardError;
 use super::host::{Direction, Host};
 use super::jack_news::{End, News, RunError};
 use super::jack_process::Process;
+use super::jack_turn::Turn;
 use super::list::Device;
 use super::vitals::{Callback, Vitals, Watched};
 use super::{Shape, Wanted};
@@ -37,11 +38,12 @@ impl JackCard {
         wanted: &Wanted,
         patience: Duration,
     ) -> Result<Self, CardError> {
-        let turn = take_turn();
+        let mut turn = Turn::take();
         let client = join(match direction {
             Direction::Input => "audiostreamer-client",
             Direction::Output => "audiostreamer-server",
         })?;
+        turn.let_other_programs(); // what is waited for may be one of them
         let deadline = clock::now() + patience;
         let mut others = ports_of(&client, name, direction);
         while others.is_empty() && clock::now() < deadline {
@@ -96,11 +98,12 @@ impl JackCard {
         ports.collect()
     }
 
-    fn activate<S, F>(self, process: Process<S, F>, vitals: &Arc<Vitals>) -> Result<(), RunError>
+    fn activate<S, F>(mut self, process: Process<S, F>, vitals: &Arc<Vitals>) -> Result<(), RunError>
     where
         Process<S, F>: ProcessHandler + 'static,
     {
         let ours = process.port_names();
+        self.turn.take_from_other_programs();
         let end = Arc::new(End::new(self.shape.rate));
         let news = News::new(vitals, &end);
         let active = self.client.activate_async(news, process)?;
@@ -116,7 +119,7 @@ impl JackCard {
         while !vitals.is_closed() && !end.has_come() {
             thread::park_timeout(GLANCE);
         }
-        let _turn = take_turn();
+        let _turn = Turn::take();
         // Leaves the server, which is an error where the server has left already.
         let _ = active.deactivate();
         end.why()
@@ -125,13 +128,13 @@ impl JackCard {
 
 /// Whether a server runs.
 pub(super) fn is_running() -> bool {
-    let _turn = take_turn();
+    let _turn = Turn::take();
     join(LISTING).is_ok()
 }
 
 /// The server as a device, if one runs.
 pub(super) fn devices() -> Vec<Device> {
-    let _turn = take_turn();
+    let _turn = Turn::take();
     let Ok(client) = join(LISTING) else {
         return Vec::new();
     };
@@ -174,16 +177,6 @@ fn join(name: &str) -> Result<Client, CardError> {
 fn is_passing(error: &jack::Error) -> bool {
     matches!(error, jack::Error::ClientError(status)
         if status.contains(ClientStatus::SERVER_ERROR))
-}
-
-/// While it is held, nobody else in this process becomes a client or ceases to be one. JACK's
-/// library keeps what it knows of the server once for all clients of a process, and has crashed
-/// where one came while another went.
-type Turn = MutexGuard<'static, ()>;
-
-fn take_turn() -> Turn {
-    static TURN: Mutex<()> = Mutex::new(());
-    TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The audio ports of the named client, or of the card, that fit ours.

@@ -24,6 +24,7 @@ pub mod host;
 mod jack_card;
 mod jack_news;
 mod jack_process;
+mod jack_turn;
 pub mod list;
 pub mod null;
 mod pace;

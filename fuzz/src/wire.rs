@@ -2,7 +2,7 @@
 
 use arbitrary::Arbitrary;
 use audiostreamer_core::framing::{Deframer, frame};
-use audiostreamer_core::packet::Packet;
+use audiostreamer_core::packet::{Packet, pad};
 use audiostreamer_core::red::{Block, Red};
 use audiostreamer_core::rtcp::{self, Message, Ntp, Outgoing, Report, SenderInfo};
 
@@ -13,6 +13,8 @@ pub fn packet(bytes: &[u8]) {
     assert!(rtp.payload.as_ptr_range().end <= bytes.as_ptr_range().end);
     let mut written = Vec::new();
     rtp.write(false, &mut written);
+    assert!(matches!(Packet::parse(&written), Some(Packet::Rtp(again)) if again == rtp));
+    pad(&mut written, bytes.len() as u8, 1200);
     assert!(matches!(Packet::parse(&written), Some(Packet::Rtp(again)) if again == rtp));
 }
 

@@ -1,14 +1,59 @@
-//! What comes from outside as text or bytes: control messages, invites, codes, datagrams, and files
-//! that somebody has edited or that were cut off. Anything may come; none of it may panic, be taken
-//! for something else, or be overwritten.
+//! What comes from outside as text or bytes, and files that somebody has edited or that were cut off:
+//! what the fuzzer has found, and thousands of things that are like it. Anything may come; none of it
+//! may panic, be taken for something else, or be overwritten.
 
 mod harness;
 
+#[path = "../../../fuzz/src/app.rs"]
+mod targets;
+
+use std::fs;
 use std::path::Path;
 
-use audiostreamer::link::control::Message;
-use audiostreamer::trust::{AccessList, Code, Fingerprint, Identity, Invite, KnownHosts, Pairing, State};
+use audiostreamer::trust::{Identity, State};
 use harness::signal::Random;
+
+#[test]
+fn control_messages_are_understood_or_refused() {
+    replay("control", 4000, Vec::new());
+}
+
+#[test]
+fn whatever_knocks_is_told_apart_and_answered_in_no_more_bytes() {
+    replay("door", 4000, Vec::new());
+}
+
+#[test]
+fn invites_keys_and_codes_are_whole_or_refused() {
+    replay("invite", 4000, Vec::new());
+}
+
+#[test]
+fn state_files_are_used_or_named_and_kept() {
+    let home = tempfile::tempdir().expect("there is room");
+    let state = State::at(home.path().to_owned()).expect("there is room");
+    Identity::load_or_make(&state).expect("there is none yet");
+    let key = fs::read(home.path().join("identity.pem")).expect("it is there");
+    replay("state", 400, vec![[&[2], &key[..]].concat()]);
+}
+
+/// Gives a target its corpus and more, and so many variations of them.
+fn replay(name: &str, variations: usize, more: Vec<Vec<u8>>) {
+    let (_, target) = targets::TARGETS.iter().find(|(known, _)| *known == name).expect("it is a target");
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus").join(name);
+    let files = fs::read_dir(corpus).expect("a folder for each target");
+    let mut paths: Vec<_> = files.map(|file| file.expect("it is there").path()).collect();
+    paths.sort();
+    let inputs = paths.iter().map(|path| {
+        println!("{}", path.display()); // the last one printed is the one that failed
+        fs::read(path).expect("it is there")
+    });
+    let examples: Vec<Vec<u8>> = inputs.chain(more).inspect(|bytes| target(bytes)).collect();
+    let mut random = Random::new(140);
+    for round in 0..variations {
+        target(&mutated(&examples[round % examples.len()], &mut random));
+    }
+}
 
 /// Changes a good example a little: cuts, repeats, replaces.
 fn mutated(good: &[u8], random: &mut Random) -> Vec<u8> {
@@ -25,99 +70,4 @@ fn mutated(good: &[u8], random: &mut Random) -> Vec<u8> {
         bytes.truncate(4096);
     }
     bytes
-}
-
-/// Gives `take` thousands of variations of the examples.
-fn with_variations(seed: u64, examples: &[&str], mut take: impl FnMut(&[u8])) {
-    let mut random = Random::new(seed);
-    for round in 0..4000 {
-        let good = examples[round % examples.len()];
-        take(&mutated(good.as_bytes(), &mut random));
-    }
-}
-
-const INVITE: &str = "audiostreamer://192.168.1.20:5004/?key=MPYH4CY7HZQKYT23ISEGDPMXOBKDBJKUMFTG4LAO4LP2N36KXQTA\
-                      &token=2Q6WA4QXZBCLSCUI7A2H54YCDU";
-
-#[test]
-fn a_control_message_that_is_understood_reads_back() {
-    let examples = [
-        r#"{"hello":{"version":1,"token":"2Q6WA4QXZBCLSCUI7A2H54YCDU"}}"#,
-        r#"{"accepted":{}}"#,
-        r#"{"refused":{"reason":"unknown-key"}}"#,
-        r#"{"pair":{"message":"MFRGG"}}"#,
-    ];
-    with_variations(140, &examples, |bytes| {
-        if let Some(message) = Message::parse(bytes) {
-            assert_eq!(Message::parse(&message.json()), Some(message));
-        }
-    });
-}
-
-#[test]
-fn an_invite_that_is_understood_reads_back() {
-    with_variations(141, &[INVITE], |bytes| {
-        let Ok(text) = std::str::from_utf8(bytes) else { return };
-        if let Ok(invite) = text.parse::<Invite>() {
-            assert_eq!(invite.to_string().parse(), Ok(invite));
-        }
-    });
-}
-
-#[test]
-fn keys_and_codes_are_whole_or_refused() {
-    with_variations(142, &["MPYH-4CY7-HZQK-YT23-ISEG-DPMX-OBKD-BJKU-MFTG-4LAO-4LP2-N36K-XQTA", "482-193"], |bytes| {
-        let Ok(text) = std::str::from_utf8(bytes) else { return };
-        if let Ok(fingerprint) = text.parse::<Fingerprint>() {
-            assert_eq!(fingerprint.to_string().parse(), Ok(fingerprint));
-        }
-        if let Ok(code) = text.parse::<Code>() {
-            assert_eq!(code.to_string().parse(), Ok(code));
-        }
-    });
-}
-
-/// A folder with one file in it.
-fn state_with(home: &Path, name: &str, bytes: &[u8]) -> State {
-    let state = State::at(home.to_owned()).expect("there is room");
-    std::fs::write(home.join(name), bytes).expect("there is room");
-    state
-}
-
-/// Whether what is in the file is used, or else said to be damaged; then it must stay as it was.
-fn assert_used_or_kept<T, E: std::fmt::Display>(path: &Path, bytes: &[u8], result: Result<T, E>) {
-    if let Err(error) = result {
-        let error = error.to_string();
-        assert!(error.contains(&path.display().to_string()), "{error}");
-        assert_eq!(std::fs::read(path).expect("it is there"), bytes, "it was overwritten");
-    }
-}
-
-#[test]
-fn state_files_are_used_or_named_and_kept() {
-    use std::os::unix::fs::PermissionsExt;
-    let home = tempfile::tempdir().expect("there is room");
-    let home = home.path();
-    let state = State::at(home.to_owned()).expect("there is room");
-    Identity::load_or_make(&state).expect("there is none yet");
-    let read = |name: &str| std::fs::read_to_string(home.join(name)).expect("it is there");
-    let key: Fingerprint = INVITE[INVITE.find("key=").expect("it is there") + 4..][..52].parse().expect("it is whole");
-    KnownHosts::of(&state).remember("studio:5004", key).expect("there is room");
-    AccessList::of(&state).invite("band", None).expect("there is room");
-    Pairing::of(&state).begin("band").expect("there is room");
-    let examples = ["known_hosts", "access", "identity.pem"].map(|name| (name, read(name)));
-
-    let mut random = Random::new(143);
-    for round in 0..300 {
-        let (name, good) = &examples[round % examples.len()];
-        let (path, bytes) = (home.join(name), mutated(good.as_bytes(), &mut random));
-        let state = state_with(home, name, &bytes);
-        let private = std::fs::Permissions::from_mode(0o600);
-        std::fs::set_permissions(&path, private).expect("it is ours");
-        match *name {
-            "known_hosts" => assert_used_or_kept(&path, &bytes, KnownHosts::of(&state).remember("other:5004", key)),
-            "access" => assert_used_or_kept(&path, &bytes, AccessList::of(&state).invite("more", None)),
-            _ => assert_used_or_kept(&path, &bytes, Identity::load_or_make(&state)),
-        }
-    }
 }

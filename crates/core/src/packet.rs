@@ -72,6 +72,22 @@ impl<'a> Rtp<'a> {
     }
 }
 
+/// Makes an RTP packet longer, to the next multiple of `bucket` bytes or else to `bytes_max`, by padding
+/// (RFC 3550 section 5.1): so that its length says less of what is in it. What is no RTP packet, or padded
+/// already, stays as it is.
+pub fn pad(packet: &mut Vec<u8>, bucket: u8, bytes_max: usize) {
+    const PADDING_BIT: u8 = 0x20;
+    let whole = packet.len().next_multiple_of(usize::from(bucket.max(1))).min(bytes_max);
+    let missing = whole.saturating_sub(packet.len());
+    let is_plain = matches!(Packet::parse(packet), Some(Packet::Rtp(_))) && packet[0] & PADDING_BIT == 0;
+    if missing > 0 && is_plain {
+        packet[0] |= PADDING_BIT;
+        packet.resize(packet.len() + missing, 0);
+        packet.pop();
+        packet.push(missing as u8); // its own byte is counted
+    }
+}
+
 /// Extends wire counters that wrap (RFC 3550 appendix A.1) to ones that don't.
 #[derive(Clone, Copy, Debug)]
 pub struct Extender {
@@ -108,6 +124,29 @@ impl Extender {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_padded_packet_reads_as_before() {
+        let rtp = Rtp { ssrc: 1, payload_type: 96, sequence: 2, timestamp: 3, payload: &[7; 60] };
+        for bucket in [0, 1, 2, 16, 64, 255] {
+            let mut packet = Vec::new();
+            rtp.write(false, &mut packet);
+            pad(&mut packet, bucket, 1000);
+            assert!(packet.len().is_multiple_of(usize::from(bucket.max(1))) && packet.len() < 72 + 255);
+            assert!(matches!(Packet::parse(&packet), Some(Packet::Rtp(read)) if read == rtp), "{bucket}");
+            let once = packet.clone();
+            pad(&mut packet, 255, 1000);
+            assert!(packet == once || once.len() == 72, "it is padded once only");
+        }
+        let mut long = Vec::new();
+        Rtp { payload: &[7; 900], ..rtp }.write(false, &mut long);
+        pad(&mut long, 64, 930);
+        assert_eq!(long.len(), 930, "no longer than may be sent");
+        let report = [0x80, 201, 0, 1, 0, 0, 0, 1];
+        let mut packet = report.to_vec();
+        pad(&mut packet, 64, 1000);
+        assert_eq!(packet, report);
+    }
 
     #[test]
     fn a_packet_reads_as_it_was_written() {

@@ -19,7 +19,7 @@ pub struct LimitArgs {
     /// How long one may take
     #[arg(long, hide = true, value_name = "TIME", default_value = "5s", value_parser = values::duration)]
     pub handshake_time: Duration,
-    /// Bytes that are read over TCP before somebody is let in
+    /// Bytes that are read or kept before somebody is let in
     #[arg(long, hide = true, value_name = "N", default_value_t = server::Limits::default().handshake_bytes)]
     pub handshake_bytes: usize,
     /// New connections of one address in a second

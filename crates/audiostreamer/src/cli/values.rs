@@ -112,10 +112,21 @@ pub fn host_port(text: &str, default_port: u16) -> Result<(String, u16), String>
             None => (text, default_port),
         }
     };
-    if host.is_empty() {
+    if !is_host(host) {
         return Err("a host name or address, like studio.local or 192.168.1.20".into());
     }
     Ok((host.to_owned(), port))
+}
+
+/// Whether a text can be a name or an address at all: what can't is a mistake, and no name to look up and
+/// to keep.
+fn is_host(text: &str) -> bool {
+    let is_plain = |text: &str| !text.is_empty() && text.chars().all(|c| c.is_alphanumeric() || "-._".contains(c));
+    let is_ipv6 = |text: &str| text.parse::<std::net::Ipv6Addr>().is_ok();
+    match text.split_once('%') {
+        Some((address, interface)) => is_ipv6(address) && is_plain(interface),
+        None => is_plain(text) || is_ipv6(text),
+    }
 }
 
 /// Whom a client is to reach: a host, or an invite.

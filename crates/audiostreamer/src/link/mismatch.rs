@@ -9,6 +9,39 @@ pub fn is_rtp(first_byte: u8) -> bool {
     (128..192).contains(&first_byte)
 }
 
+/// Whether a datagram may be QUIC, of which the second bit is always set (RFC 9443).
+pub fn is_quic(datagram: &[u8]) -> bool {
+    const FIXED_BIT: u8 = 0x40;
+    datagram.first().is_some_and(|first| first & FIXED_BIT != 0)
+}
+
+/// Of datagrams that the kernel has brought in one piece, `stride` bytes each but for the last, keeps
+/// those that may be QUIC, and gives the others to `refuse`. How many bytes are left.
+pub fn keep_quic(datagrams: &mut [u8], stride: usize, mut refuse: impl FnMut(&[u8])) -> usize {
+    let mut kept = 0;
+    let mut start = 0;
+    while start < datagrams.len() {
+        let end = start.saturating_add(stride.max(1)).min(datagrams.len());
+        let datagram = &datagrams[start..end];
+        match is_quic(datagram) {
+            true => {
+                datagrams.copy_within(start..end, kept);
+                kept += end - start;
+            }
+            false => refuse(datagram),
+        }
+        start = end;
+    }
+    kept
+}
+
+/// What an encrypted server answers to plain RTP, `None` to anything else, or where the answer were longer
+/// than what it answers. Such an answer it does not answer, or two servers would talk for ever.
+pub fn no_rtp(datagram: &[u8]) -> Option<Vec<u8>> {
+    let answer = encrypted_only();
+    (is_rtp(*datagram.first()?) && answer.len() <= datagram.len() && answer != datagram).then_some(answer)
+}
+
 /// What an encrypted server answers to plain RTP: an empty report, as any compound packet begins,
 /// and a BYE with a reason.
 pub fn encrypted_only() -> Vec<u8> {
@@ -92,6 +125,16 @@ mod tests {
         rtcp::Outgoing { ssrc: 1, cname: &cname, ..rtcp::Outgoing::default() }.write(&mut hello);
         assert!(answer.len() <= hello.len(), "{} bytes for {}", answer.len(), hello.len());
         assert!(is_encrypted_only(&answer) && !is_encrypted_only(&hello));
+    }
+
+    #[test]
+    fn what_is_no_quic_is_taken_out_from_among_what_is() {
+        let (quic, rtp) = ([0x40, 1, 2], [0x80, 3, 4]);
+        let mut datagrams = [&quic[..], &rtp, &[0xc0, 5, 6], &rtp, &[0x41]].concat();
+        let mut refused = Vec::new();
+        let kept = keep_quic(&mut datagrams, 3, |datagram| refused.push(datagram.to_vec()));
+        assert_eq!(datagrams[..kept], [0x40, 1, 2, 0xc0, 5, 6, 0x41]);
+        assert_eq!(refused, [rtp, rtp]);
     }
 
     #[test]

@@ -21,7 +21,8 @@ pub struct Limits {
     pub burst: u32,
     /// How long a stranger may take to be let in.
     pub handshake_time: Duration,
-    /// How much may be read from a stranger over TCP. A handshake and a hello are 2 KiB.
+    /// How much may be read from a stranger over TCP, or kept of one over UDP before his handshake begins. A
+    /// handshake and a hello are 2 KiB.
     pub handshake_bytes: usize,
     /// Connections that are open, playing or not.
     pub connections: usize,

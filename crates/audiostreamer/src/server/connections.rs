@@ -97,7 +97,7 @@ impl Connections {
         let super::Encryption { identity, gate } = encryption;
         let unusable = |why: rustls::Error| Error::Trust(trust::Error::Key { why: why.to_string() });
         let tls = trust::tls::server(identity).map_err(unusable)?;
-        let quic = udp.map(|address| QuicPort::bind(address, identity, tls.clone())).transpose()?;
+        let quic = udp.map(|address| QuicPort::bind(address, identity, tls.clone(), &limits)).transpose()?;
         // Port 0 asks for a free one: the same for both.
         let port = quic.as_ref().and_then(QuicPort::address).map(|address| address.port());
         let tcp = tcp.map(|address| SocketAddr::new(address.ip(), port.unwrap_or(address.port())));

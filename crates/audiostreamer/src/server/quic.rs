@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io::{self, IoSliceMut};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -15,15 +15,12 @@ use quinn::udp::{RecvMeta, Transmit};
 use quinn::{AsyncUdpSocket, Endpoint, Incoming, Runtime, ServerConfig, TokioRuntime, UdpPoller};
 use tokio::time::timeout;
 
+use super::admission::Limits;
 use super::udp::RECEIVE_BYTES;
 use crate::clock;
 use crate::error::Error;
 use crate::link::{mismatch, quic};
 use crate::trust::Identity;
-
-/// First packets of connections that nobody has looked at yet, and what each of them may bring.
-const INCOMING_MAX: usize = 64;
-const INCOMING_BYTES: u64 = 8 * 1024;
 
 /// What is waited for at the end, so that clients hear of it.
 const FAREWELL: Duration = Duration::from_millis(200);
@@ -36,13 +33,18 @@ pub(super) struct QuicPort {
 
 impl QuicPort {
     /// Must be called within a runtime.
-    pub fn bind(address: SocketAddr, identity: &Identity, tls: Arc<rustls::ServerConfig>) -> Result<Self, Error> {
+    pub fn bind(
+        address: SocketAddr,
+        identity: &Identity,
+        tls: Arc<rustls::ServerConfig>,
+        limits: &Limits,
+    ) -> Result<Self, Error> {
         let failed = |why| Error::Listen { address, transport: "udp", why };
         let socket = quic::socket(address, RECEIVE_BYTES).map_err(failed)?;
         let refused = Arc::new(AtomicU64::new(0));
         let inner = TokioRuntime.wrap_udp_socket(socket).map_err(failed)?;
         let socket = Arc::new(Demultiplexer { inner, refused: refused.clone(), answers: Mutex::default() });
-        let config = server_config(tls).map_err(|why| failed(io::Error::other(why)))?;
+        let config = server_config(tls, limits).map_err(|why| failed(io::Error::other(why)))?;
         let endpoint_config = quic::endpoint(identity);
         let runtime = Arc::new(TokioRuntime);
         let endpoint = Endpoint::new_with_abstract_socket(endpoint_config, Some(config), socket, runtime);
@@ -73,11 +75,16 @@ impl QuicPort {
     }
 }
 
-fn server_config(tls: Arc<rustls::ServerConfig>) -> Result<ServerConfig, quinn::crypto::rustls::NoInitialCipherSuite> {
+fn server_config(
+    tls: Arc<rustls::ServerConfig>,
+    limits: &Limits,
+) -> Result<ServerConfig, quinn::crypto::rustls::NoInitialCipherSuite> {
     let mut config = ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls)?));
     config.transport_config(quic::transport());
-    config.max_incoming(INCOMING_MAX).incoming_buffer_size(INCOMING_BYTES);
-    config.incoming_buffer_size_total(INCOMING_MAX as u64 * INCOMING_BYTES);
+    // First packets of connections that nobody has looked at yet, and what each of them may bring.
+    let bytes = limits.handshake_bytes as u64;
+    config.max_incoming(limits.handshakes).incoming_buffer_size(bytes);
+    config.incoming_buffer_size_total(bytes.saturating_mul(limits.handshakes as u64));
     Ok(config)
 }
 
@@ -110,21 +117,12 @@ impl Answers {
 }
 
 impl Demultiplexer {
-    fn refuse(&self, datagrams: &[u8], meta: &RecvMeta) {
-        self.refused.fetch_add(meta.len.div_ceil(meta.stride.max(1)).max(1) as u64, Ordering::Relaxed);
-        let answer = mismatch::encrypted_only();
-        let asked = meta.len.min(meta.stride);
-        if datagrams.first().is_some_and(|&first| mismatch::is_rtp(first))
-            && answer.len() <= asked
+    fn refuse(&self, datagram: &[u8], from: SocketAddr, to: Option<IpAddr>) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+        if let Some(answer) = mismatch::no_rtp(datagram)
             && self.answers.lock().is_ok_and(|mut answers| answers.take(clock::now()))
         {
-            let transmit = Transmit {
-                destination: meta.addr,
-                ecn: None,
-                contents: &answer,
-                segment_size: None,
-                src_ip: meta.dst_ip,
-            };
+            let transmit = Transmit { destination: from, ecn: None, contents: &answer, segment_size: None, src_ip: to };
             let _ = self.inner.try_send(&transmit); // it will ask again
         }
     }
@@ -138,13 +136,17 @@ impl AsyncUdpSocket for Demultiplexer {
         meta: &mut [RecvMeta],
     ) -> Poll<io::Result<usize>> {
         let count = ready!(self.inner.poll_recv(cx, bufs, meta))?;
-        for (buf, meta) in bufs.iter().zip(meta.iter_mut()).take(count) {
-            const FIXED_BIT: u8 = 0x40;
-            let datagrams = &buf[..meta.len];
-            if datagrams.first().is_none_or(|first| first & FIXED_BIT == 0) {
-                self.refuse(datagrams, meta);
-                meta.len = 0;
-            }
+        for (buf, meta) in bufs.iter_mut().zip(meta.iter_mut()).take(count) {
+            let (from, to) = (meta.addr, meta.dst_ip);
+            meta.len = match meta.len {
+                0 => {
+                    self.refuse(&[], from, to);
+                    0
+                }
+                length => {
+                    mismatch::keep_quic(&mut buf[..length], meta.stride, |datagram| self.refuse(datagram, from, to))
+                }
+            };
         }
         Poll::Ready(Ok(count))
     }

@@ -2,7 +2,8 @@
 
 mod harness;
 
-use std::io::Write;
+use std::collections::VecDeque;
+use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -15,20 +16,24 @@ use harness::relay::Relay;
 use harness::server::{Input, Server};
 use harness::signal::{self, Random};
 use harness::wait;
+use rustix::process::{Resource, Rlimit, setrlimit};
 use socket2::{Domain, Socket, Type};
 
 const SECONDS: f64 = 60.0;
+/// From two sockets; one thread can't send as many.
 const DATAGRAMS_PER_SECOND: u32 = 100_000;
-const CONNECTIONS: u64 = 10_000;
+const CONNECTIONS: usize = 10_000;
 
-/// How many of them stay open at the same time: as many as a process may have files, nearly.
-const HELD_OPEN: usize = 900;
+/// All of which stay open at the same time, as far as they are let; then one after the other makes room
+/// for a new one, so often a second.
+const RENEWED_PER_SECOND: u32 = 200;
 
 const GROWTH_KIB_MAX: usize = 16 * 1024;
 
 #[test]
 #[ignore = "measures for minutes: `make measure`"]
 fn a_flood_beside_a_stream_is_not_heard() {
+    raise_limit_of_open_files();
     let noise = signal::noise(170, SECONDS, 48_000, 1, 16).in_silence(0.05);
     let input = Input::wav(&noise, 16);
     let server = Server::start(&[]);
@@ -39,6 +44,7 @@ fn a_flood_beside_a_stream_is_not_heard() {
     let flood = Flood::default();
     let mut most = before;
     thread::scope(|scope| {
+        scope.spawn(|| flood.send_garbage(server.port));
         scope.spawn(|| flood.send_garbage(server.port));
         scope.spawn(|| flood.repeat(&first_words, server.port));
         scope.spawn(|| flood.connect(server.port));
@@ -79,6 +85,8 @@ struct Flood {
     over: AtomicBool,
     garbage: AtomicU64,
     connections: AtomicU64,
+    /// At the same time, at the most.
+    open: AtomicU64,
     /// Bytes to and from addresses that have proved nothing.
     asked: AtomicU64,
     replied: AtomicU64,
@@ -102,12 +110,12 @@ impl Flood {
         let mut next = garbage.iter().cycle();
         let (start, mut sent) = (clock::now(), 0);
         while self.goes_on() {
-            let due = ((clock::now() - start).as_secs_f64() * f64::from(DATAGRAMS_PER_SECOND)) as u64;
+            let due = ((clock::now() - start).as_secs_f64() * f64::from(DATAGRAMS_PER_SECOND / 2)) as u64;
             while sent < due {
                 let _ = socket.send(next.next().expect("it goes round"));
                 sent += 1;
+                self.garbage.fetch_add(1, Ordering::Relaxed);
             }
-            self.garbage.store(sent, Ordering::Relaxed);
             thread::sleep(Duration::from_millis(1));
         }
     }
@@ -126,19 +134,21 @@ impl Flood {
         }
     }
 
-    /// Connections that say nothing, from many addresses.
+    /// Connections that say nothing, from many addresses. Most of them the server never looks at.
     fn connect(&self, port: u16) {
-        let mut open = Vec::new();
-        let pause = Duration::from_secs_f64(0.8 * SECONDS / CONNECTIONS as f64);
-        while self.goes_on() {
-            let number = self.connections.fetch_add(1, Ordering::Relaxed);
+        let mut open = VecDeque::new();
+        for number in (0..).take_while(|_| self.goes_on()) {
             let from = Ipv4Addr::new(127, 0, 1 + (number / 200 % 200) as u8, 1 + (number % 200) as u8);
             match connect_from(from, port) {
-                Some(stream) if open.len() < HELD_OPEN => open.push(stream),
-                Some(stream) => open[number as usize % HELD_OPEN] = stream,
-                None => {}
+                Ok(stream) => open.push_back(stream),
+                Err(error) => panic!("after {number} connections: {error}"),
             }
-            thread::sleep(pause);
+            self.connections.fetch_add(1, Ordering::Relaxed);
+            self.open.fetch_max(open.len() as u64, Ordering::Relaxed);
+            if open.len() > CONNECTIONS {
+                open.pop_front();
+                thread::sleep(Duration::from_secs(1) / RENEWED_PER_SECOND);
+            }
         }
     }
 
@@ -165,7 +175,8 @@ impl Flood {
     fn print(&self) {
         let number = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let per_second = number(&self.garbage) as f64 / SECONDS;
-        println!("{per_second:.0} datagrams of garbage a second, {} connections", number(&self.connections));
+        let (connections, open) = (number(&self.connections), number(&self.open));
+        println!("{per_second:.0} datagrams of garbage a second, {connections} connections, {open} open at once");
         let (asked, replied) = (number(&self.asked), number(&self.replied));
         println!("{replied} bytes in reply to {asked} of repeated first packets: {:.2}", replied as f64 / asked as f64);
     }
@@ -178,9 +189,19 @@ fn udp_to(port: u16) -> UdpSocket {
     socket
 }
 
-fn connect_from(from: Ipv4Addr, port: u16) -> Option<TcpStream> {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).ok()?;
-    socket.bind(&SocketAddr::from((from, 0)).into()).ok()?;
-    socket.connect(&SocketAddr::from(([127, 0, 0, 1], port)).into()).ok()?;
-    Some(socket.into())
+/// Does not wait for an answer.
+fn connect_from(from: Ipv4Addr, port: u16) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&SocketAddr::from((from, 0)).into())?;
+    match socket.connect(&SocketAddr::from(([127, 0, 0, 1], port)).into()) {
+        Err(error) if error.raw_os_error() != Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => Err(error),
+        _ => Ok(socket),
+    }
+}
+
+/// Two thirds of them would not be possible else.
+fn raise_limit_of_open_files() {
+    let limits = Rlimit { current: Some(2 * CONNECTIONS as u64), maximum: Some(2 * CONNECTIONS as u64) };
+    setrlimit(Resource::Nofile, limits).expect("root may");
 }

@@ -137,15 +137,30 @@ fn a_revoked_invite_is_refused_and_who_came_with_it_is_shut_out() {
 }
 
 #[test]
-fn logs_carry_no_tokens() {
-    let (studio, guest) = (Machine::new(), Machine::new());
-    let server = studio.server(&["-vv"]);
-    let invite = studio.invite(server.port, &[]);
-    let client = guest.client(&invite, &["-vv"]);
-    server.wait_for_client(1);
-    let logs = [client.interrupt().log, server.program.interrupt().log].concat();
-    let token = &invite[invite.len() - 26..];
-    assert!(logs.len() > 10 && !logs.iter().any(|line| line.contains(token)));
+fn logs_carry_no_tokens_no_codes_and_no_keys() {
+    for (protocol, _) in TRANSPORTS {
+        let (studio, guest, other) = (Machine::new(), Machine::new(), Machine::new());
+        let server = studio.server(&["-vvv"]);
+        let invite = studio.invite(server.port, &[]);
+        let options = ["-vvv", "--protocol", protocol];
+        let client = guest.client(&invite, &options);
+        server.wait_for_client(1);
+        let code = code(&studio);
+        let typed = other.client(&server.address(), &[&options[..], &["--code", &code]].concat());
+        server.wait_for_client(2);
+        let logs = [client, typed, server.program].map(|program| program.interrupt().log).concat();
+        let token = &invite[invite.len() - 26..];
+        let mut secrets = vec![token.to_owned(), code];
+        for machine in [&studio, &guest, &other] {
+            let pem = std::fs::read_to_string(machine.file("identity.pem")).expect("it is there");
+            secrets.extend(pem.lines().filter(|line| !line.starts_with("---")).map(str::to_owned));
+        }
+        assert!(logs.len() > 10, "nothing is logged: {logs:#?}");
+        for secret in secrets {
+            let told = logs.iter().find(|line| line.contains(&secret));
+            assert_eq!(told, None, "a secret of {} characters", secret.len());
+        }
+    }
 }
 
 // Who is trusted

@@ -166,6 +166,34 @@ fn a_server_goes_on_when_its_sound_server_is_restarted() {
 }
 
 #[test]
+fn devices_that_are_unplugged_are_used_again_when_they_are_back_at_whatever_rate() {
+    if !installed(&pulse::PROGRAMS) {
+        return;
+    }
+    let melody = melody();
+    let pulse = Pulse::start(&["microphone", "loudspeaker"]);
+    let (output, input) = (&["--output=pulse:loudspeaker"], &["--input=pulse:microphone"]);
+    let pair = Pair::start(&pulse.environment(), output, input, &["--codec=l16"]);
+    // While there is another one, PulseAudio moves streams there, and back; with the last one they end.
+    for sink in ["microphone", "loudspeaker"] {
+        pulse.unplug(sink);
+    }
+    for program in [&pair.client, &pair.server] {
+        program.wait_for_line("trying to open it again");
+    }
+    for sink in ["microphone", "loudspeaker"] {
+        pulse.plug(sink, 44_100);
+    }
+    pair.client.wait_for_lines("capturing from", 2);
+    pair.server.wait_for_lines("playing on", 2);
+    let recorder = pulse.record("loudspeaker.monitor");
+    pulse.play(&melody, "microphone").wait().assert_code(0);
+    let heard = compare(&melody, &pulse::recorded(recorder, 0.5));
+    assert_is_heard(&heard);
+    pair.stop();
+}
+
+#[test]
 fn a_missing_sound_server_is_an_error_that_says_so() {
     let home = tempfile::tempdir().expect("there is room");
     let nowhere = home.path().display().to_string();

@@ -65,6 +65,24 @@ impl Pulse {
         self.set_up();
     }
 
+    /// Takes a sink away, with its monitor, as when somebody pulls a plug.
+    #[track_caller]
+    pub fn unplug(&self, sink: &str) {
+        let list = other("pactl", ["list", "short", "modules"]).keeping_stdout().environment(&self.environment());
+        let list = String::from_utf8(list.start().wait().stdout).expect("it is text");
+        let is_it = |line: &&str| line.contains(&format!("sink_name={sink} "));
+        let module = list.lines().find(is_it).and_then(|line| line.split_whitespace().next());
+        self.run("pactl", &["unload-module", module.unwrap_or_else(|| panic!("{sink} is not there: {list}"))]);
+    }
+
+    /// Gives it back, at that rate.
+    #[track_caller]
+    pub fn plug(&self, sink: &str, rate: u32) {
+        let format = FORMAT.replace("48000", &rate.to_string());
+        let sink_name = format!("sink_name={sink}");
+        self.run("pactl", &["load-module", "module-null-sink", &sink_name, &described_as(sink), &format]);
+    }
+
     /// Has the daemon hang.
     pub fn freeze(&self) {
         self.daemon.signal(Signal::STOP);

@@ -71,6 +71,7 @@
 //!                 token: None,
 //!                 code: Default::default(),
 //!             }),
+//!             also: Vec::new(),
 //!         }],
 //!         protocol: Protocol::Auto,
 //!         source: SourceSpec::Tone(440.0),
@@ -83,6 +84,7 @@
 //!             frame: None, // 5 ms
 //!             opus: Default::default(),
 //!             redundancy: Default::default(),
+//!             padding: 0,
 //!         },
 //!         no_wait: false,
 //!     };

@@ -9,7 +9,7 @@ use std::time::Duration;
 use audiostreamer_core::Format;
 
 use crate::device::{Gap, Shape};
-use crate::link::Transport;
+use crate::link::{Transport, Via};
 use crate::trust::Fingerprint;
 use crate::{client, server};
 
@@ -46,6 +46,8 @@ pub enum Event {
     NoRealTime,
     /// The client has no server yet, or no longer.
     Waiting { peer: String, why: String },
+    /// One of several ways to a server works now, or does not, for that reason.
+    Way { peer: String, via: Via, down: Option<String> },
     /// Sound gets through, as far as can be known.
     Streaming { peer: String, transport: Transport, encrypted: bool, format: String },
     /// That server will not be tried again; the sound to the others goes on.
@@ -99,6 +101,8 @@ impl fmt::Display for Event {
                 f.write_str("no real-time priority (see `ulimit -r`); sound may stutter when the machine is busy")
             }
             Event::Waiting { peer, why } => write!(f, "waiting for {peer}: {why}"),
+            Event::Way { peer, via, down: None } => write!(f, "{via} works, of those to {peer}"),
+            Event::Way { peer, via, down: Some(why) } => write!(f, "{via} is down, of those to {peer}: {why}"),
             Event::Streaming { peer, transport, encrypted, format } => {
                 write!(f, "streaming to {peer} over {transport}{}: {format}", secrecy(*encrypted))
             }

@@ -107,6 +107,7 @@ impl Pair {
                     let server = ServerKey::Exactly(identity.fingerprint());
                     Credentials { identity, server, token: None, code: Default::default() }
                 }),
+                also: Vec::new(),
             }],
             protocol: Protocol::Only(self.transport),
             source: SourceSpec::Tone(440.0),
@@ -119,6 +120,7 @@ impl Pair {
                 frame: None,
                 opus: Default::default(),
                 redundancy: Default::default(),
+                padding: 0,
             },
             no_wait: false,
         }

@@ -7,10 +7,13 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
+use audiostreamer::clock;
 use harness::audio::Audio;
+use harness::every;
 use harness::machine::Machine;
-use harness::netns::{Fate, Networks, SERVER};
+use harness::netns::{Fate, Networks, SECOND, SERVER};
 use harness::program::Program;
+use harness::relay::Relay;
 use harness::resume::Recorded;
 use harness::server::{Input, recorded_seconds, wait_for_growth};
 use harness::{signal, wait};
@@ -42,8 +45,13 @@ impl Journey {
     }
 
     fn send(&self, noise: &Input) -> Program {
+        self.send_also(noise, &[])
+    }
+
+    fn send_also(&self, noise: &Input, options: &[&str]) -> Program {
         let path = format!("--input={}", noise.path.display());
-        self.networks.on_client(self.studio.ours(&["client", SERVER, &path, "--codec=l16"])).start()
+        let arguments = [&["client", SERVER, &path, "--codec=l16"], options].concat();
+        self.networks.on_client(self.studio.ours(&arguments)).start()
     }
 
     /// How long the recording is.
@@ -117,6 +125,37 @@ fn where_udp_passes_no_longer_sound_goes_over_tcp_and_back() {
 }
 
 #[test]
+fn an_outage_of_one_of_two_interfaces_is_not_heard() {
+    assert_outages_are_not_heard(SECOND, "the way through second works");
+}
+
+#[test]
+fn an_outage_on_the_way_to_one_of_two_addresses_is_not_heard() {
+    assert_outages_are_not_heard("to:10.78.3.2", "the way to 10.78.3.2:5004 works");
+}
+
+/// Has one way of two fail after the other.
+fn assert_outages_are_not_heard(also: &str, it_works: &str) {
+    let Some(journey) = Journey::new() else { return };
+    journey.networks.add_second_path();
+    let noise = signal::noise(164, 7.0, RATE, 1, 16).in_silence(0.05);
+    let input = Input::wav(&noise, 16);
+    let client = journey.send_also(&input, &["--also", also, "--protocol=udp"]);
+    client.wait_for_line("the usual way works");
+    client.wait_for_line(it_works);
+    journey.server.wait_for_line(", over udp, encrypted");
+    journey.play_on(1.0);
+    journey.networks.block_everything();
+    journey.play_on(1.0);
+    journey.networks.unblock_everything();
+    journey.play_on(1.0);
+    journey.networks.cut_second_path();
+    journey.play_on(1.0);
+    journey.networks.mend_second_path();
+    every::find(&noise.on_channels(2), &journey.end(client)).assert_whole();
+}
+
+#[test]
 fn a_client_that_gets_another_address_is_heard_on() {
     let Some(heard) = Absence::of(Of::Address, 0.0) else { return };
     assert!(heard.silence < PRESENT && heard.delay_change.abs() < PRESENT, "{heard:?}");
@@ -141,6 +180,40 @@ fn a_client_that_sleeps_for_a_minute_is_heard_again_at_once() {
     // A file that nobody reads stands still: its delay says nothing.
     let Some(heard) = Absence::of(Of::Client, 60.0) else { return };
     assert!(heard.until_sound <= BACK, "{heard:?}");
+}
+
+#[test]
+#[ignore = "measures for minutes: `make measure`"]
+fn the_first_sound_comes_after_three_round_trips_and_the_playout_delay() {
+    let studio = Machine::new();
+    let output = ["server", "--listen", "127.0.0.1:0", "--output=-", "--open"];
+    let server = studio.ours(&output).keeping_stdout().start();
+    let line = server.wait_for_line("listening on 127.0.0.1:");
+    let port = line.split("127.0.0.1:").nth(1).and_then(|rest| rest.split(' ').next()).expect("it says so");
+    let relay = Relay::start(port.parse().expect("a port"));
+    server.wait_for_stdout(100_000); // the header is not silent
+    relay.delay(Duration::from_millis(10));
+    let address = format!("127.0.0.1:{}", relay.port);
+    let mut times: Vec<f64> = (0..20)
+        .map(|_| {
+            let heard = server.stdout_len();
+            let start = clock::now();
+            let client = studio.client(&address, &["--protocol=udp", "--gain=6"]);
+            let sound = wait::until("sound", || {
+                let samples = server.stdout_so_far();
+                samples[heard..].iter().any(|&byte| byte != 0).then(clock::now)
+            });
+            client.interrupt().assert_code(0);
+            server.wait_for_line("has ended");
+            let end = server.stdout_len();
+            wait::until("silence", || (server.stdout_len() > end + 100_000).then_some(()));
+            (sound - start).as_secs_f64() * 1e3
+        })
+        .collect();
+    times.sort_by(f64::total_cmp);
+    println!("first sound, ms after the client's start: median {:.1}, of 20 {times:.1?}", times[times.len() / 2]);
+    relay.stop();
+    server.interrupt();
 }
 
 /// Sound is back within so many seconds ...

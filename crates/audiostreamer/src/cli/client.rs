@@ -13,7 +13,7 @@ use super::stats::StatsArgs;
 use super::{CardArgs, Verbosity, WireArgs, discover, values};
 use crate::device::{PcmFormat, SourceSpec};
 use crate::error::Error;
-use crate::link::{Credentials, PairingCode, Protocol, ServerKey, Transport};
+use crate::link::{Credentials, PairingCode, Protocol, ServerKey, Transport, Via};
 use crate::trust::{Code, Fingerprint, Identity, Invite, KnownHosts, State};
 use crate::volume::Volume;
 use crate::{client, sdp};
@@ -33,6 +33,11 @@ pub struct ClientArgs {
     /// when it can (with --plain and --raw it is udp)
     #[arg(long, value_enum, default_value_t = ClientProtocol::Auto)]
     pub protocol: ClientProtocol,
+    /// Send everything once more another way, so that an outage of one is not heard: through a network
+    /// interface like wlan0, or to:HOST[:PORT], another address of the server. Costs the bitrate once
+    /// more, and the delay of the slower way
+    #[arg(long, value_name = "VIA", value_delimiter = ',')]
+    pub also: Vec<Via>,
     /// What to send: a device (index, name or part of it, pulse:NAME, alsa:PCM, jack:), a file,
     /// - for stdin, tone:440; the default input device when not given
     #[arg(long, value_name = "SOURCE")]
@@ -63,6 +68,10 @@ pub struct ClientArgs {
     /// on one that loses nothing; or auto with copies of so much of the stream at the most, like 30%
     #[arg(long, value_name = "HOW", default_value = "auto", value_parser = values::redundancy)]
     pub redundancy: Redundancy,
+    /// Make all packets a multiple of so many bytes long, so that their lengths say less of the sound: 64
+    /// is a good number. (--application voice has one length anyway)
+    #[arg(long, value_name = "BYTES", default_value_t = 0)]
+    pub padding: u8,
     /// What Opus is tuned for
     #[arg(long, value_enum, default_value_t = ApplicationArg::Music)]
     pub application: ApplicationArg,
@@ -166,6 +175,12 @@ impl ClientArgs {
         if self.code.is_some() && self.servers.len() > 1 {
             return Err(Error::Usage("a --code is that of one server: name one".into()));
         }
+        if self.code.is_some() && !self.also.is_empty() {
+            return Err(Error::Usage("a --code is good for one connection: pair first, and then use --also".into()));
+        }
+        if self.servers.len() > 1 && self.also.iter().any(|via| matches!(via, Via::Host(..))) {
+            return Err(Error::Usage("--also to:HOST is another address of one server: name one".into()));
+        }
         let of_this_machine = match self.wire.is_plain() {
             true => None,
             false => {
@@ -180,7 +195,7 @@ impl ClientArgs {
                 ServerArg::Invite(invite) => (invite.host.clone(), invite.port),
             };
             let credentials = self.credentials(server, of_this_machine.clone())?;
-            let destination = client::Destination { host, port, credentials };
+            let destination = client::Destination { host, port, credentials, also: self.also.clone() };
             if destinations.iter().any(|other| other.to_string() == destination.to_string()) {
                 return Err(Error::Usage(format!("{destination} is named twice: it would hear everything twice")));
             }
@@ -235,7 +250,7 @@ impl ClientArgs {
             ApplicationArg::Voice => opus::Application::Voice,
         };
         let opus = opus::Settings { application, bitrate_bps: self.bitrate };
-        Ok(client::Media { wire, frame: self.frame, opus, redundancy: self.redundancy })
+        Ok(client::Media { wire, frame: self.frame, opus, redundancy: self.redundancy, padding: self.padding })
     }
 
     /// What is described beforehand is what must be sent, whatever the source turns out to be.

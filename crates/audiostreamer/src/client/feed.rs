@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use audiostreamer_core::packet::pad;
 use audiostreamer_core::packetizer::Frame;
 use audiostreamer_core::rtcp::Outgoing;
 use audiostreamer_core::sender::{self, Redundancy};
@@ -12,6 +13,7 @@ use super::status::{FeedStatus, Sent, State};
 use super::{Config, Destination, Media, WireFormat};
 use crate::clock;
 use crate::error::Error;
+use crate::link::quic::DATAGRAM_BYTES_MIN;
 use crate::link::{self, Link, LinkEvent, Transport, mismatch};
 use crate::report::Event;
 use crate::trust::AuthError;
@@ -115,6 +117,7 @@ impl Feed {
             }
             LinkEvent::Failed(error) => self.fail(error),
             LinkEvent::Met(key) => say(Event::Met { peer: self.peer(), key }),
+            LinkEvent::Way { via, down } => say(Event::Way { peer: self.peer(), via, down }),
             LinkEvent::Silent | LinkEvent::Heard => {}
             LinkEvent::Packet(bytes) if self.is_plain() && mismatch::is_encrypted_only(&bytes) => {
                 self.fail(AuthError::ServerIsSecure { peer: self.peer() }.into());
@@ -264,6 +267,9 @@ impl Feed {
     fn transmit(&mut self) {
         let Some(stream) = &mut self.stream else { return };
         while stream.sender.poll_transmit(clock::now(), &mut self.packet) {
+            if !matches!(self.media.wire, WireFormat::Raw(_)) {
+                pad(&mut self.packet, self.media.padding, DATAGRAM_BYTES_MIN);
+            }
             send(&mut self.link, &self.packet, &mut self.packets_dropped);
         }
     }

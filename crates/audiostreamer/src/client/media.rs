@@ -113,7 +113,7 @@ mod tests {
 
     fn media(codec: Codec) -> Media {
         let wire = WireFormat::Rtp { codec, types: Box::default(), fixed: None };
-        Media { wire, frame: None, opus: opus::Settings::default(), redundancy: Default::default() }
+        Media { wire, frame: None, opus: opus::Settings::default(), redundancy: Default::default(), padding: 0 }
     }
 
     #[test]

@@ -28,7 +28,7 @@ use crate::error::Error;
 use crate::link::quic::DATAGRAM_BYTES_MIN;
 use crate::link::tcp::Framing;
 use crate::link::{
-    Credentials, Link, LinkEvent, Protocol, Security, Target, Transport, keep_connected, keep_connected_either_way,
+    Credentials, Link, LinkEvent, Protocol, Security, Target, Transport, Via, keep, keep_connected_every_way,
 };
 use crate::recording::{self, Recorders, Recording};
 use crate::report::{Event, Report, host_port};
@@ -70,6 +70,9 @@ pub struct Destination {
     pub port: u16,
     /// How both ends recognise each other on an encrypted link; `None` sends in the clear.
     pub credentials: Option<Credentials>,
+    /// Everything is sent once more over each of these ways, so that an outage of one of them is not heard;
+    /// on an encrypted link only, where a client is known by its key wherever it comes from.
+    pub also: Vec<Via>,
 }
 
 impl fmt::Display for Destination {
@@ -89,6 +92,8 @@ pub struct Media {
     pub opus: opus::Settings,
     /// Whether what is lost is made up for, over UDP.
     pub redundancy: Redundancy,
+    /// RTP packets are made so many bytes long, or a multiple; 0 leaves them as they are.
+    pub padding: u8,
 }
 
 /// What goes on the wire.
@@ -115,6 +120,13 @@ impl Config {
     fn check(&self) -> Result<(), Error> {
         if self.destinations.is_empty() {
             return Err(Error::Usage("there is no server to send to".into()));
+        }
+        if self.destinations.iter().any(|destination| destination.credentials.is_none() && !destination.also.is_empty())
+        {
+            return Err(Error::Usage(
+                "--also needs an encrypted link: without one the server would play each way as a client of its own"
+                    .into(),
+            ));
         }
         let (WireFormat::Rtp { codec: Codec::Opus, .. }, PayloadMax::Bytes(max), Some(frame)) =
             (&self.media.wire, self.payload_max(), self.media.frame)
@@ -243,18 +255,16 @@ fn mapped(map: &ChannelMap, shape: &Shape) -> Shape {
 /// Keeps the link that was asked for until it is dropped.
 async fn keep_link(config: Config, destination: Destination, handle: impl Fn(LinkEvent)) {
     let Config { protocol, media, .. } = config;
-    let Destination { host, port, credentials } = destination;
-    let is_encrypted = credentials.is_some();
+    let Destination { host, port, credentials, also } = destination;
     let security = match (credentials, &media.wire) {
         (Some(credentials), _) => Security::Encrypted(Box::new(credentials)),
         (None, WireFormat::Rtp { .. }) => Security::Plain(Framing::Rfc4571),
         (None, WireFormat::Raw(_)) => Security::Plain(Framing::None),
     };
-    let target = |transport| Target { host, port, transport, security };
-    match (protocol, is_encrypted) {
-        (Protocol::Auto, true) => keep_connected_either_way(target(Transport::Udp), handle).await,
-        (Protocol::Auto, false) => keep_connected(target(Transport::Udp), handle).await,
-        (Protocol::Only(transport), _) => keep_connected(target(transport), handle).await,
+    let target = Target { host, port, transport: Transport::Udp, via: Via::Usual, security };
+    match also.is_empty() {
+        true => keep(target, protocol, handle).await,
+        false => keep_connected_every_way(target, also, protocol, handle).await,
     }
 }
 

@@ -167,6 +167,7 @@ fn client_config(server: SocketAddr, source: SourceSpec, identity: Identity) -> 
                 token: None,
                 code: PairingCode::default(),
             }),
+            also: Vec::new(),
         }],
         protocol: Protocol::Only(Transport::Udp),
         source,
@@ -174,7 +175,13 @@ fn client_config(server: SocketAddr, source: SourceSpec, identity: Identity) -> 
         wanted: Wanted::default(),
         map: ChannelMap::Same,
         volume: Volume::default(),
-        media: client::Media { wire, frame: None, opus: opus::Settings::default(), redundancy: Default::default() },
+        media: client::Media {
+            wire,
+            frame: None,
+            opus: opus::Settings::default(),
+            redundancy: Default::default(),
+            padding: 0,
+        },
         no_wait: true,
     }
 }

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use audiostreamer_core::framing::Deframer;
+use socket2::SockRef;
 use tokio::io::AsyncReadExt;
-use tokio::net::{TcpStream, UdpSocket, lookup_host};
+use tokio::net::{TcpSocket, TcpStream, UdpSocket, lookup_host};
 use tokio::time::{sleep, timeout};
 
 use super::tcp::{self, Framing};
-use super::{Credentials, Link, TcpWriter, Transport, secure};
+use super::{Credentials, Link, TcpWriter, Transport, Via, secure};
 use crate::error::{Error, plain};
 use crate::report::host_port;
 use crate::trust::Fingerprint;
@@ -23,10 +24,19 @@ pub struct Target {
     pub host: String,
     /// Its port.
     pub port: u16,
-    /// How packets travel.
+    /// How packets travel ...
     pub transport: Transport,
+    /// ... and which way.
+    pub via: Via,
     /// In the clear or not.
     pub security: Security,
+}
+
+impl Target {
+    /// Whether others on the way can't listen.
+    pub fn is_encrypted(&self) -> bool {
+        matches!(self.security, Security::Encrypted(_))
+    }
 }
 
 /// Whether others on the way can listen.
@@ -54,6 +64,9 @@ pub enum LinkEvent {
     Heard,
     /// A server's key was seen for the first time, and is kept.
     Met(Fingerprint),
+    /// Of several ways one works now, or does not, for that reason, while another one does.
+    #[expect(missing_docs, reason = "as above")]
+    Way { via: Via, down: Option<String> },
 }
 
 /// Why an attempt, or the link that came of it, is over.
@@ -110,10 +123,11 @@ pub async fn keep_connected(target: Target, handle: impl Fn(LinkEvent)) {
 
 async fn run(target: &Target, address: SocketAddr, handle: &impl Fn(LinkEvent)) -> Ended {
     let result = match (&target.security, target.transport) {
-        (Security::Plain(_), Transport::Udp) => run_udp(address, handle).await,
-        (Security::Plain(framing), Transport::Tcp) => run_tcp(address, *framing, handle).await,
+        (Security::Plain(_), Transport::Udp) => run_udp(address, &target.via, handle).await,
+        (Security::Plain(framing), Transport::Tcp) => run_tcp(address, &target.via, *framing, handle).await,
         (Security::Encrypted(credentials), transport) => {
-            let peer = secure::Peer { name: host_port(&target.host, target.port), address, credentials };
+            let name = host_port(&target.host, target.port);
+            let peer = secure::Peer { name, address, via: &target.via, credentials };
             match transport {
                 Transport::Udp => peer.run_quic(handle).await,
                 Transport::Tcp => peer.run_tls(handle).await,
@@ -130,8 +144,11 @@ async fn run(target: &Target, address: SocketAddr, handle: &impl Fn(LinkEvent)) 
 pub(super) enum Never {}
 
 async fn resolve(target: &Target) -> Result<Vec<SocketAddr>, String> {
-    let name = &target.host;
-    let looked_up = lookup_host((name.as_str(), target.port)).await;
+    let (name, port) = match &target.via {
+        Via::Host(host, port) => (host, *port),
+        _ => (&target.host, target.port),
+    };
+    let looked_up = lookup_host((name.as_str(), port)).await;
     let addresses: Vec<_> = looked_up.map_err(|error| format!("{name} does not resolve: {}", plain(&error)))?.collect();
     if addresses.is_empty() {
         return Err(format!("{name} has no address"));
@@ -140,8 +157,8 @@ async fn resolve(target: &Target) -> Result<Vec<SocketAddr>, String> {
 }
 
 /// Sends and receives datagrams until the peer refuses them.
-async fn run_udp(peer: SocketAddr, handle: &impl Fn(LinkEvent)) -> Result<Never, Ended> {
-    let socket = Arc::new(connect_udp(peer).await?);
+async fn run_udp(peer: SocketAddr, via: &Via, handle: &impl Fn(LinkEvent)) -> Result<Never, Ended> {
+    let socket = Arc::new(connect_udp(peer, via).await?);
     handle(LinkEvent::Up(Link::Udp { socket: socket.clone(), peer }));
     let mut buffer = vec![0; 65_536];
     loop {
@@ -150,8 +167,9 @@ async fn run_udp(peer: SocketAddr, handle: &impl Fn(LinkEvent)) -> Result<Never,
     }
 }
 
-async fn connect_udp(peer: SocketAddr) -> io::Result<UdpSocket> {
+async fn connect_udp(peer: SocketAddr, via: &Via) -> io::Result<UdpSocket> {
     let socket = UdpSocket::bind(any_address(peer)).await?;
+    via.bind(SockRef::from(&socket))?;
     // Connected, so that the kernel tells us of refusals and drops what others send.
     socket.connect(peer).await?;
     // The runtime has yet to learn that it can send: until then it would drop what is sent.
@@ -168,8 +186,8 @@ pub(super) fn any_address(peer: SocketAddr) -> SocketAddr {
 }
 
 /// Reads packets until the connection ends.
-async fn run_tcp(peer: SocketAddr, framing: Framing, handle: &impl Fn(LinkEvent)) -> Result<Never, Ended> {
-    let (mut reader, writer) = connect_tcp(peer).await?.into_split();
+async fn run_tcp(peer: SocketAddr, via: &Via, framing: Framing, handle: &impl Fn(LinkEvent)) -> Result<Never, Ended> {
+    let (mut reader, writer) = connect_tcp(peer, via).await?.into_split();
     handle(LinkEvent::Up(Link::Tcp(TcpWriter::new(writer, framing))));
     let mut deframer = Deframer::default();
     let mut buffer = vec![0; 16_384];
@@ -187,8 +205,13 @@ async fn run_tcp(peer: SocketAddr, framing: Framing, handle: &impl Fn(LinkEvent)
     }
 }
 
-pub(super) async fn connect_tcp(peer: SocketAddr) -> io::Result<TcpStream> {
-    let stream = timeout(CONNECT_TIMEOUT, TcpStream::connect(peer))
+pub(super) async fn connect_tcp(peer: SocketAddr, via: &Via) -> io::Result<TcpStream> {
+    let socket = match peer {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    via.bind(SockRef::from(&socket))?;
+    let stream = timeout(CONNECT_TIMEOUT, socket.connect(peer))
         .await
         .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "no answer"))??;
     tcp::tune(&stream)?;

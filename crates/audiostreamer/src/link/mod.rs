@@ -6,7 +6,8 @@ mod connect;
 pub mod control;
 mod conversation;
 mod credentials;
-pub(crate) mod mismatch;
+#[doc(hidden)] // for the fuzzer
+pub mod mismatch;
 pub(crate) mod probe;
 pub mod quic;
 #[cfg(test)]
@@ -14,6 +15,8 @@ mod scenarios;
 mod secure;
 pub mod tcp;
 pub mod tls;
+mod via;
+mod ways;
 
 use std::fmt;
 use std::io;
@@ -29,6 +32,8 @@ pub use credentials::{Credentials, PairingCode, ServerKey};
 pub use tcp::TcpWriter;
 pub(crate) use tls::RecordReader;
 pub use tls::TlsWriter;
+pub use via::Via;
+pub use ways::{Ways, keep, keep_connected_every_way};
 
 /// The port that everything listens on when none is given; RFC 3551 names it for RTP.
 pub const DEFAULT_PORT: u16 = 5004;
@@ -71,6 +76,8 @@ pub enum Link {
     Quic(quinn::Connection),
     /// An encrypted connection.
     Tls(TlsWriter),
+    /// Several links to the same peer: everything goes over each of them.
+    Ways(Ways),
 }
 
 /// A link that several streams send over; never held for longer than one packet.
@@ -105,6 +112,7 @@ impl Link {
             Link::Tcp(writer) => writer.send(packet),
             Link::Quic(connection) => quic::send(connection, packet),
             Link::Tls(writer) => writer.send(packet),
+            Link::Ways(ways) => Ok(ways.send(packet)),
         }
     }
 
@@ -113,12 +121,13 @@ impl Link {
         match self {
             Link::Udp { .. } | Link::Quic(_) => Transport::Udp,
             Link::Tcp(_) | Link::Tls(_) => Transport::Tcp,
+            Link::Ways(ways) => ways.transport(),
         }
     }
 
     /// Whether others on the way can listen.
     pub fn is_encrypted(&self) -> bool {
-        matches!(self, Link::Quic(_) | Link::Tls(_))
+        matches!(self, Link::Quic(_) | Link::Tls(_) | Link::Ways(_)) // only such have several
     }
 
     /// The QUIC connection that it is, if it is one.
@@ -132,8 +141,10 @@ impl Link {
     /// Ends the connection as soon as what was sent has gone out. Only QUIC leaves sending to the
     /// runtime, and so only there is anything to wait for.
     pub async fn finish(self) {
-        if let Link::Quic(connection) = self {
-            quic::finish(&connection).await;
+        match self {
+            Link::Quic(connection) => quic::finish(&connection).await,
+            Link::Ways(ways) => ways.finish().await,
+            Link::Udp { .. } | Link::Tcp(_) | Link::Tls(_) => {}
         }
     }
 
@@ -142,6 +153,7 @@ impl Link {
         match self {
             Link::Quic(connection) => connection.close(code.into(), b""),
             Link::Tls(writer) => writer.close(),
+            Link::Ways(ways) => ways.close(code),
             Link::Udp { .. } | Link::Tcp(_) => {}
         }
     }

@@ -10,13 +10,14 @@ use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{ClientConfig, Connection, ConnectionError, Endpoint, TokioRuntime};
 use rustls::pki_types::ServerName;
 use rustls::{AlertDescription, ClientConnection};
+use socket2::SockRef;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::connect::{Ended, LinkEvent, Never, any_address, connect_tcp};
 use super::control::{Hello, Message, Refusal};
 use super::conversation::read_message;
 use super::tls::{HandshakeError, TlsStream, TlsWriter};
-use super::{Conversation, Credentials, Link, RecordReader, quic};
+use super::{Conversation, Credentials, Link, RecordReader, Via, quic};
 use crate::clock;
 use crate::error::Error;
 use crate::trust::{AuthError, Code, Exchange, Fingerprint, tls};
@@ -43,6 +44,7 @@ pub(super) struct Peer<'a> {
     /// As the user wrote it, with its port: what its key is kept under.
     pub name: String,
     pub address: SocketAddr,
+    pub via: &'a Via,
     pub credentials: &'a Credentials,
 }
 
@@ -53,6 +55,7 @@ impl Peer<'_> {
         let mut config = ClientConfig::new(Arc::new(QuicClientConfig::try_from(config).map_err(broken)?));
         config.transport_config(quic::transport());
         let socket = quic::socket(any_address(self.address), 1 << 18)?;
+        self.via.bind(SockRef::from(&socket))?;
         let endpoint_config = quic::endpoint(&self.credentials.identity);
         let endpoint = Endpoint::new(endpoint_config, None, socket, Arc::new(TokioRuntime))?;
         let connecting = endpoint.connect_with(config, self.address, tls::SERVER_NAME).map_err(broken)?;
@@ -87,7 +90,7 @@ impl Peer<'_> {
     /// Over TCP, until the connection ends.
     pub async fn run_tls(&self, handle: &impl Fn(LinkEvent)) -> Result<Never, Ended> {
         let (config, seen, expected) = self.tls_config()?;
-        let socket = connect_tcp(self.address).await?;
+        let socket = connect_tcp(self.address, self.via).await?;
         let name = ServerName::try_from(tls::SERVER_NAME).expect("it is a name");
         let session = ClientConnection::new(config, name).map_err(broken)?;
         let stream = match timeout(ANSWER_TIMEOUT, TlsStream::handshake(socket, session.into(), usize::MAX)).await {

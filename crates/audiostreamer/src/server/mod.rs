@@ -327,8 +327,8 @@ impl<R: Fn(Report)> Server<R> {
             Command::Volume { stream, volume } => {
                 if let Some(known) = self.streams.iter_mut().find(|known| known.id == stream) {
                     known.volume = volume;
-                    self.volumes.retain(|(peer, _)| !peer.is_same_client(&known.peer));
-                    remember(&mut self.volumes, (known.peer, volume));
+                    self.volumes.retain(|(peer, _)| !peer.is_same_client(&known.peer()));
+                    remember(&mut self.volumes, (known.peer(), volume));
                 }
             }
             Command::Kick { stream } => self.kick(connections, stream),
@@ -342,7 +342,7 @@ impl<R: Fn(Report)> Server<R> {
     fn kick(&mut self, connections: &mut Connections, stream: StreamId) {
         let Some(index) = self.streams.iter().position(|known| known.id == stream) else { return };
         let stream = &mut self.streams[index];
-        let peer = stream.peer;
+        let peer = stream.peer();
         stream.say_goodbye(clock::now(), &mut self.packet);
         remember(&mut self.kicked, (peer, stream.source));
         connections.kick(&peer);
@@ -356,7 +356,11 @@ impl<R: Fn(Report)> Server<R> {
 
     /// No more will come from that connection.
     fn finish_streams(&mut self, peer: &Peer, why: &'static str) {
-        self.streams.iter_mut().filter(|stream| stream.peer == *peer).for_each(|stream| stream.finish(why));
+        let now = clock::now();
+        let over_it = self.streams.iter_mut().filter(|stream| stream.comes_over(peer));
+        over_it
+            .filter_map(|stream| (!stream.lose_way(now, peer)).then_some(stream))
+            .for_each(|stream| stream.finish(why));
     }
 
     /// Takes one packet: any bytes.
@@ -371,12 +375,12 @@ impl<R: Fn(Report)> Server<R> {
             }
             Some(Packet::Rtcp(rtcp)) => {
                 for index in (0..self.streams.len()).rev() {
-                    if self.streams[index].peer.is_same_client(&peer) {
+                    if self.streams[index].peer().is_same_client(&peer) {
                         self.streams[index].handle_rtcp(now, rtcp);
                         self.play_outputs(index);
                     }
                 }
-                if !self.streams.iter().any(|stream| stream.peer.is_same_client(&peer)) {
+                if !self.streams.iter().any(|stream| stream.peer().is_same_client(&peer)) {
                     self.answer_hello(rtcp, link);
                 }
             }
@@ -401,19 +405,16 @@ impl<R: Fn(Report)> Server<R> {
     }
 
     fn rtp_stream(&mut self, peer: Peer, ssrc: u32, link: impl FnOnce() -> Option<SharedLink>) -> Option<usize> {
-        let is_it = |stream: &Stream| stream.peer.is_same_client(&peer) && stream.source == Some(ssrc);
+        let is_it = |stream: &Stream| stream.peer().is_same_client(&peer) && stream.source == Some(ssrc);
         if let Some(known) = self.streams.iter().position(is_it) {
-            let stream = &mut self.streams[known];
-            if peer.succeeds(&stream.peer) {
-                stream.go_on_with(peer, link()?);
-            }
+            self.streams[known].handle_way(clock::now(), peer, link);
             return Some(known);
         }
         if self.is_kicked(&peer, Some(ssrc)) {
             self.packets_refused += 1;
             return None;
         }
-        let of_client = self.streams.iter().filter(|stream| stream.peer.is_same_client(&peer));
+        let of_client = self.streams.iter().filter(|stream| stream.peer().is_same_client(&peer));
         if of_client.count() >= self.config.limits.streams_per_client {
             self.packets_refused += 1;
             return None;
@@ -429,14 +430,14 @@ impl<R: Fn(Report)> Server<R> {
             self.packets_refused += 1;
             return None;
         }
-        let known = self.streams.iter().position(|stream| stream.peer == peer);
+        let known = self.streams.iter().position(|stream| stream.peer() == peer);
         known.or_else(|| Stream::raw(clock::now(), peer, format).map(|stream| self.add_stream(stream)))
     }
 
     /// Adds a stream that has yet to prove itself; the oldest such one makes room.
     fn add_stream(&mut self, mut stream: Stream) -> usize {
         self.next_stream.0 += 1;
-        let known = self.volumes.iter().find(|(peer, _)| peer.is_same_client(&stream.peer));
+        let known = self.volumes.iter().find(|(peer, _)| peer.is_same_client(&stream.peer()));
         let volume = known.map_or(Volume { gain: self.config.gain, muted: false }, |(_, volume)| *volume);
         (stream.id, stream.volume, stream.recorders) = (self.next_stream, volume, self.recorders.clone());
         let unproved = self.streams.iter().filter(|stream| !stream.is_proved());
@@ -454,7 +455,7 @@ impl<R: Fn(Report)> Server<R> {
         let playing = self.streams.iter().filter(|stream| stream.is_proved()).count();
         let room = playing < self.config.clients_max;
         let stream = &mut self.streams[index];
-        let peer = stream.peer;
+        let peer = stream.peer();
         for event in stream.play_outputs(self.output.as_mut(), room) {
             match event {
                 stream::Event::Started(format) => {
@@ -535,7 +536,7 @@ impl<R: Fn(Report)> Server<R> {
                 self.end_stream(index, why);
             }
         }
-        let plays = |peer: &Peer| self.streams.iter().any(|stream| stream.is_proved() && stream.peer == *peer);
+        let plays = |peer: &Peer| self.streams.iter().any(|stream| stream.is_proved() && stream.comes_over(peer));
         for peer in connections.idle(now, SILENT_MAX, plays) {
             connections.close(&peer);
         }

@@ -17,15 +17,17 @@ use crate::link::{SharedLink, canonical};
 use crate::recording::{Packet, PacketRecorder, Recorders};
 use crate::volume::Volume;
 
-/// One source of one peer.
+/// One source of one client.
 pub(super) struct Stream {
     pub id: StreamId,
-    pub peer: Peer,
+    /// Over which we answer.
+    way: Way,
+    /// Over which it comes as well, or has come of late.
+    other_ways: Vec<Way>,
     /// The RTP source; raw streams have none.
     pub source: Option<u32>,
     pub volume: Volume,
     inbound: Inbound,
-    back: Option<SharedLink>,
     /// Set by the first run: from then on the stream counts as a client.
     format: Option<Format>,
     voice: Option<VoiceHandle>,
@@ -42,6 +44,23 @@ pub(super) struct Stream {
     units_dropped: u64,
     peak: f32,
 }
+
+/// A connection over which a stream comes.
+struct Way {
+    peer: Peer,
+    back: Option<SharedLink>,
+    heard: Instant,
+}
+
+/// A client has one way, two where it sends everything twice, and the last ones for a moment more when it
+/// moves.
+const OTHER_WAYS_MAX: usize = 3;
+
+/// Where nothing has come over a way for so long, we answer over another one that something comes over.
+const WAY_SILENT: Duration = Duration::from_millis(100);
+
+/// What has come over a way longer ago than this says nothing of the next moment.
+const WAY_FORGOTTEN: Duration = Duration::from_secs(1);
 
 enum Inbound {
     Rtp(Box<Receiver>),
@@ -76,11 +95,11 @@ impl Stream {
     fn new(created: Instant, peer: Peer, source: Option<u32>, inbound: Inbound, back: Option<SharedLink>) -> Self {
         Self {
             id: StreamId::default(),
-            peer,
+            way: Way { peer, back, heard: created },
+            other_ways: Vec::new(),
             source,
             volume: Volume::default(),
             inbound,
-            back,
             format: None,
             voice: None,
             ending: None,
@@ -142,7 +161,7 @@ impl Stream {
     }
 
     fn begin(&mut self, format: Format, output: Option<&mut Output>, room: bool) -> Event {
-        tracing::debug!(peer = %self.peer.address(), source = self.source, %format, room, "a run begins");
+        tracing::debug!(peer = %self.way.peer.address(), source = self.source, %format, room, "a run begins");
         if !room && !self.is_proved() {
             self.refused = Some(format);
             return Event::Refused;
@@ -179,7 +198,7 @@ impl Stream {
     /// When there will be something to send.
     pub fn poll_timeout(&self) -> Option<Instant> {
         match &self.inbound {
-            Inbound::Rtp(receiver) if self.back.is_some() => receiver.poll_timeout(),
+            Inbound::Rtp(receiver) if self.way.back.is_some() => receiver.poll_timeout(),
             _ => None,
         }
     }
@@ -187,7 +206,7 @@ impl Stream {
     /// Sends the reports that are due.
     pub fn transmit(&mut self, now: Instant, packet: &mut Vec<u8>) {
         let Inbound::Rtp(receiver) = &mut self.inbound else { return };
-        let Some(mut link) = self.back.as_ref().and_then(|link| link.lock().ok()) else { return };
+        let Some(mut link) = self.way.back.as_ref().and_then(|link| link.lock().ok()) else { return };
         while receiver.poll_transmit(now, packet) {
             let _ = link.send(packet); // a client that is gone will fall silent
         }
@@ -233,18 +252,62 @@ impl Stream {
         self.format.is_some()
     }
 
-    /// The client has come back over another connection: its stream goes on as if nothing had been.
-    pub fn go_on_with(&mut self, peer: Peer, back: SharedLink) {
-        tracing::debug!(before = ?self.peer, now = ?peer, "a stream has moved");
-        self.peer = peer;
-        self.back = Some(back);
+    /// Takes note that something has come over that connection. Over a new one the client has come back, or
+    /// sends everything once more: its stream goes on as if nothing had been.
+    pub fn handle_way(&mut self, now: Instant, peer: Peer, link: impl FnOnce() -> Option<SharedLink>) {
+        if self.way.peer == peer {
+            self.way.heard = now;
+            return;
+        }
+        if let Some(known) = self.other_ways.iter_mut().find(|way| way.peer == peer) {
+            known.heard = now;
+            if now - self.way.heard > WAY_SILENT {
+                std::mem::swap(&mut self.way, known);
+            }
+            return;
+        }
+        if peer.succeeds(&self.way.peer)
+            && let back @ Some(_) = link()
+        {
+            tracing::debug!(before = ?self.way.peer, now = ?peer, "a stream comes another way");
+            let before = std::mem::replace(&mut self.way, Way { peer, back, heard: now });
+            self.other_ways.push(before);
+            let surplus = self.other_ways.len().saturating_sub(OTHER_WAYS_MAX);
+            self.other_ways.drain(..surplus);
+        }
+    }
+
+    /// A connection has ended. Whether the stream goes on over another one.
+    pub fn lose_way(&mut self, now: Instant, peer: &Peer) -> bool {
+        self.other_ways.retain(|way| way.peer != *peer);
+        if self.way.peer != *peer {
+            return true;
+        }
+        let newest = self.other_ways.iter().enumerate().max_by_key(|(_, way)| way.heard);
+        match newest.filter(|(_, way)| now - way.heard < WAY_FORGOTTEN).map(|(index, _)| index) {
+            Some(index) => {
+                self.way = self.other_ways.swap_remove(index);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Who sends it, over the connection on which we answer.
+    pub fn peer(&self) -> Peer {
+        self.way.peer
+    }
+
+    /// Whether it comes over that connection.
+    pub fn comes_over(&self, peer: &Peer) -> bool {
+        self.way.peer == *peer || self.other_ways.iter().any(|way| way.peer == *peer)
     }
 
     /// From where it comes now: a QUIC connection may have moved since it was made.
     pub fn address(&self) -> SocketAddr {
-        let link = self.back.as_ref().and_then(|link| link.lock().ok());
+        let link = self.way.back.as_ref().and_then(|link| link.lock().ok());
         let moved = link.and_then(|link| link.quic().map(quinn::Connection::remote_address));
-        moved.map_or(self.peer.address(), canonical)
+        moved.map_or(self.way.peer.address(), canonical)
     }
 
     pub fn last_heard(&self) -> Instant {
@@ -278,8 +341,8 @@ impl Stream {
         Some(StreamStatus {
             id: self.id,
             peer: self.address(),
-            transport: self.peer.transport(),
-            encrypted: self.peer.is_encrypted(),
+            transport: self.way.peer.transport(),
+            encrypted: self.way.peer.is_encrypted(),
             format: self.format?,
             volume: self.volume,
             peak: std::mem::take(&mut self.peak),
@@ -345,6 +408,17 @@ mod tests {
     const START: Instant = Instant::from_nanos(1_000_000_000);
     const SOURCE: u32 = 7;
 
+    /// Leads nowhere.
+    fn link() -> SharedLink {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+        let _guard = runtime.enter();
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let socket = std::sync::Arc::new(tokio::net::UdpSocket::from_std(socket).unwrap());
+        let peer = ([127, 0, 0, 1], 5004).into();
+        crate::link::shared(crate::link::Link::Udp { socket, peer })
+    }
+
     fn stream() -> Stream {
         let receiver = Receiver::new(START, 1, "server", SOURCE, PayloadTypes::default());
         let peer = Peer::Udp(([127, 0, 0, 1], 5004).into());
@@ -365,6 +439,43 @@ mod tests {
         Outgoing { ssrc: SOURCE, cname: "client", bye: true, ..Outgoing::default() }.write(&mut bye);
         stream.handle_rtcp(START, &bye);
         stream.play_outputs(None, room)
+    }
+
+    /// A client's connection of that number.
+    fn connection(id: u64) -> (Peer, Option<SharedLink>) {
+        let address = ([127, 0, 0, 1], 5004).into();
+        let key = Some(crate::trust::Fingerprint::of(b"key"));
+        (Peer::Connection { id, address, transport: crate::link::Transport::Udp, key }, Some(link()))
+    }
+
+    #[test]
+    fn a_stream_goes_on_while_one_of_its_ways_is_left() {
+        let at = |millis| START + Duration::from_millis(millis);
+        let mut stream = stream();
+        let [(one, back), (two, _)] = [connection(1), connection(2)];
+        stream.way = Way { peer: one, back, heard: at(0) };
+        stream.handle_way(at(5), two, || connection(2).1);
+        assert_eq!(stream.peer(), two, "who moves is answered where he is now");
+        stream.handle_way(at(50), one, || unreachable!("it is known"));
+        assert_eq!(stream.peer(), two);
+        stream.handle_way(at(110), one, || unreachable!("it is known"));
+        assert_eq!(stream.peer(), one, "nothing has come the other way for too long");
+        assert!(stream.comes_over(&two));
+        stream.handle_way(at(115), two, || unreachable!("it is known"));
+        assert!(stream.lose_way(at(120), &one));
+        assert_eq!(stream.peer(), two);
+        assert!(!stream.lose_way(at(120), &two), "there is none left");
+    }
+
+    #[test]
+    fn a_way_that_was_given_up_long_ago_does_not_keep_a_stream() {
+        let mut stream = stream();
+        let (one, back) = connection(1);
+        stream.way = Way { peer: one, back, heard: START };
+        let (two, _) = connection(2);
+        stream.handle_way(START, two, || connection(2).1);
+        stream.handle_way(START + Duration::from_secs(5), two, || unreachable!("it is known"));
+        assert!(!stream.lose_way(START + Duration::from_secs(5), &two));
     }
 
     #[test]

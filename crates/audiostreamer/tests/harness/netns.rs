@@ -22,6 +22,9 @@ pub enum Fate {
     Prohibit,
 }
 
+/// What a second cable is called.
+pub const SECOND: &str = "second";
+
 /// Where the client reaches the server.
 pub const SERVER: &str = "10.78.2.1";
 
@@ -52,6 +55,33 @@ impl Networks {
         server.ip(&["route", "add", "default", "via", "10.78.2.254"])?;
         router.run(&["sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward"])?;
         Ok(Self { client, router, server })
+    }
+
+    /// Lays a second cable between both machines, past the router: the client's interface [`SECOND`].
+    pub fn add_second_path(&self) {
+        let joined = self.client.join(&self.server, SECOND, "10.78.3.1/24", "10.78.3.2/24");
+        joined.unwrap_or_else(|why| panic!("{why}"));
+        self.client.must(&["route", "add", "default", "via", "10.78.3.2", "metric", "200"]);
+    }
+
+    /// From now on nothing passes the router ...
+    pub fn block_everything(&self) {
+        self.router.must(&["rule", "add", "pref", "90", "blackhole"]);
+    }
+
+    /// ... and from now on everything does again.
+    pub fn unblock_everything(&self) {
+        self.router.must(&["rule", "del", "pref", "90"]);
+    }
+
+    /// Nothing passes the second cable any more ...
+    pub fn cut_second_path(&self) {
+        self.server.must(&["link", "set", SECOND, "down"]);
+    }
+
+    /// ... and from now on everything does again.
+    pub fn mend_second_path(&self) {
+        self.server.must(&["link", "set", SECOND, "up"]);
     }
 
     /// Has `launch` run on the client's machine.

@@ -51,7 +51,7 @@ pub struct Stats {
     pub packets_received: u64,
     /// Payloads only.
     pub bytes_received: u64,
-    /// Expected by sequence number and not received; late ones and duplicates count as received.
+    /// Expected by sequence number and not received; late ones count as received.
     pub packets_lost: u64,
     /// Lost ones that came when they were asked for once more.
     pub packets_repaired: u64,
@@ -98,6 +98,8 @@ pub struct Receiver {
     /// How much later than the fastest a packet may come.
     room: Option<Duration>,
     asked: Vec<u16>,
+    /// Over which packets come at the moment.
+    way: u8,
     bye_due: bool,
     /// The last round trips.
     trips: VecDeque<Duration>,
@@ -128,6 +130,7 @@ impl Receiver {
             last_feedback: now,
             room: None,
             asked: Vec::new(),
+            way: 0,
             bye_due: false,
             stats: Stats::default(),
         }
@@ -137,6 +140,12 @@ impl Receiver {
     /// [says](crate::playout::Stats::room): what is lost is asked for once more where there is time.
     pub fn set_room(&mut self, room: Duration) {
         self.room = Some(room);
+    }
+
+    /// Says over which of several ways the next packets come, where the source sends everything over each
+    /// of them; the numbers only tell them apart.
+    pub fn set_way(&mut self, way: u8) {
+        self.way = way;
     }
 
     /// Takes an RTP packet of the source. Poll the outputs after each.
@@ -276,7 +285,7 @@ impl Receiver {
     fn arrival(&self, now: Instant, rtp: &Rtp<'_>) -> Option<Arrival> {
         let format = self.types.format(rtp.payload_type)?;
         let frames = payload_frames(format, rtp.payload)? as u32;
-        Some(Arrival { now, format, frames, sequence: rtp.sequence, timestamp: rtp.timestamp })
+        Some(Arrival { now, format, frames, sequence: rtp.sequence, timestamp: rtp.timestamp, way: self.way })
     }
 
     fn accept(&mut self, now: Instant, unit: Unit) {
@@ -412,6 +421,7 @@ struct Arrival {
     frames: u32,
     sequence: u16,
     timestamp: u32,
+    way: u8,
 }
 
 impl Arrival {
@@ -458,6 +468,8 @@ struct Run {
     captures: VecDeque<i64>,
     /// The last copies, each of which comes more than once.
     copies: VecDeque<MediaTime>,
+    /// Over which way the last packets came first; see [`way_of`].
+    ways: [u8; feedback::WINDOW],
 }
 
 /// As many as are sent in the third of a second that one may be behind.
@@ -469,6 +481,11 @@ fn payload_in(spare: &mut Vec<Vec<u8>>, payload: &[u8]) -> Vec<u8> {
     bytes.clear();
     bytes.extend(payload);
     bytes
+}
+
+/// Where a packet's way is kept.
+fn way_of(number: i64) -> usize {
+    number.rem_euclid(feedback::WINDOW as i64) as usize
 }
 
 /// So many sender reports tell the capture delay. Blocks of the capturing card and packets beat:
@@ -504,6 +521,7 @@ impl Run {
             frames: first.frames,
             captures: VecDeque::new(),
             copies: VecDeque::new(),
+            ways: [first.way; feedback::WINDOW],
         }
     }
 
@@ -530,13 +548,18 @@ impl Run {
         self.sequence.advance_to(number);
         self.timestamp.advance_to(timestamp);
         self.last_arrival = arrival.now;
-        self.received += 1;
+        self.received += u64::from(came != Came::Again);
         self.frames = arrival.frames;
         self.end = self.end.max(timestamp + i64::from(arrival.frames));
         let origin = match came {
             Came::First => Origin::First,
             Came::Repair => Origin::Repair,
+            Came::Again if self.ways[way_of(number)] != arrival.way => Origin::OtherWay,
+            Came::Again => Origin::Repair, // its time tells nothing
         };
+        if came != Came::Again {
+            self.ways[way_of(number)] = arrival.way;
+        }
         Unit {
             time: MediaTime(timestamp),
             frames: arrival.frames,

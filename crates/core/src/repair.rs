@@ -83,6 +83,8 @@ pub(crate) struct Lost {
 pub(crate) enum Came {
     First,
     Repair,
+    /// Once more what has come already.
+    Again,
 }
 
 impl Arrivals {
@@ -159,8 +161,7 @@ impl Arrivals {
         }
         let hole = match self.slots[index(sequence)] {
             Slot::Missing(hole) => hole,
-            // Once more what has come already: its time tells nothing.
-            Slot::Came | Slot::Repaired => return Came::Repair,
+            Slot::Came | Slot::Repaired => return Came::Again,
         };
         self.wanted.retain(|&wanted| wanted != sequence);
         // Sooner than any answer can be, it was on its way before it was asked for.

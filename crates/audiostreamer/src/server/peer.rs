@@ -36,6 +36,14 @@ impl Peer {
         }
     }
 
+    /// Tells it from the client's other connections.
+    pub fn number(&self) -> u8 {
+        match self {
+            Peer::Udp(_) => 0,
+            Peer::Connection { id, .. } => *id as u8,
+        }
+    }
+
     pub fn is_encrypted(&self) -> bool {
         self.key().is_some()
     }

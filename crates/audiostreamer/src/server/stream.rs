@@ -255,6 +255,9 @@ impl Stream {
     /// Takes note that something has come over that connection. Over a new one the client has come back, or
     /// sends everything once more: its stream goes on as if nothing had been.
     pub fn handle_way(&mut self, now: Instant, peer: Peer, link: impl FnOnce() -> Option<SharedLink>) {
+        if let Inbound::Rtp(receiver) = &mut self.inbound {
+            receiver.set_way(peer.number());
+        }
         if self.way.peer == peer {
             self.way.heard = now;
             return;

@@ -67,6 +67,9 @@ pub enum Origin {
     /// It is coded once more, by Opus in fewer bits, in case the packets with the same sound are lost. Its
     /// time and length are its own, its time that of its decoded sound.
     Copy,
+    /// It has come already, and now once more another way: when it arrived tells how much delay that way
+    /// needs, in case the first copies come that way.
+    OtherWay,
 }
 
 impl Unit {
@@ -239,6 +242,11 @@ impl Playout {
             Origin::First => self.pace.observe(&unit),
             Origin::Repair if !self.pace.knows_sender() => self.pace.observe(&unit),
             Origin::Repair | Origin::Copy | Origin::Lost => {} // their time is not the path's alone
+            Origin::OtherWay => {
+                self.pace.observe_other_way(&unit);
+                self.stats.units_duplicate += 1;
+                return self.timeline.spend(unit);
+            }
         }
         self.timeline.insert(unit, &mut self.stats);
     }

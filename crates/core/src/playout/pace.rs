@@ -150,12 +150,9 @@ impl Pace {
                 self.target.step(longer - later);
             }
         }
-        // Up to here the last block read, at its delay; had the delay been longer, it would have
-        // read less.
-        let read = unit.time.frames_since(origin) as f64 - self.ahead;
-        if let (Some(turn), Some(fastest)) = (self.turn, self.sender.time_of(read)) {
+        if let Some((turn, needed)) = self.needed(unit) {
             let (given, guard) = (self.target(), self.guard(unit, time - turn));
-            let needed = turn - fastest + guard;
+            let needed = needed + guard;
             match self.target.observe(time, needed, given) {
                 true => self.watch_late_run(time, needed - given),
                 false => self.late_run = None,
@@ -172,6 +169,24 @@ impl Pace {
         // Where it falls in the card's period can't be known.
         let needed = above + f64::from(unit.frames) / self.rate + self.ahead() + self.block;
         self.target.observe_lost(self.now, needed, self.target());
+    }
+
+    /// Takes note of a unit that had come already, and has now come once more another way: it says nothing of
+    /// the sender's clock, and how much delay there must be where only this way is left.
+    pub fn observe_other_way(&mut self, unit: &Unit) {
+        let (time, given) = (self.time(unit.arrived), self.target());
+        if let Some((_, needed)) = self.needed(unit) {
+            self.target.observe(time, needed, given);
+        }
+    }
+
+    /// When the last block was due, and the delay that it should have had for this unit to be there in time.
+    fn needed(&self, unit: &Unit) -> Option<(f64, f64)> {
+        // Up to here the last block read, at its delay; had the delay been longer, it would have
+        // read less.
+        let read = unit.time.frames_since(self.origin?) as f64 - self.ahead;
+        let turn = self.turn?;
+        Some((turn, turn - self.sender.time_of(read)?))
     }
 
     /// What a unit that came so long after the last block was due would have needed more if it had

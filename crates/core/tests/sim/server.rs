@@ -152,6 +152,20 @@ impl Running {
         self.streams[from] = deframer;
     }
 
+    /// Takes a datagram of client `from` that has come another way, of that number.
+    pub fn handle_datagram_over(&mut self, now: Instant, way: u8, from: usize, bytes: &[u8]) {
+        let set_way = |server: &mut Self, way| {
+            for source in server.sources.iter_mut().filter(|source| source.from == from) {
+                if let Input::Rtp(receiver) = &mut source.input {
+                    receiver.set_way(way);
+                }
+            }
+        };
+        set_way(self, way);
+        self.handle_datagram(now, from, bytes);
+        set_way(self, 0);
+    }
+
     /// The connection with client `from` is closed.
     pub fn handle_close(&mut self, from: usize) {
         self.sources.retain(|source| source.from != from);

@@ -40,6 +40,8 @@ struct Node {
     client: client::Running,
     service: Service,
     forward: Link,
+    /// Where everything is sent once more.
+    also: Option<Link>,
     back: Link,
     arrivals: Arrivals,
     ear: Ear,
@@ -79,12 +81,24 @@ impl World {
             arrivals: Arrivals::new(client.format.rate),
             client: client::Running::new(client, self.now, self.rng.fork()),
             service,
+            also: None,
             back: Link::new(netem.way_back(), service, self.rng.fork()),
             forward: Link::new(netem, service, self.rng.fork()),
             channel,
         };
         self.nodes.push(node);
         self.nodes.len() - 1
+    }
+
+    /// Has a client send everything once more, over a path like that.
+    pub fn send_also(&mut self, id: Id, netem: Netem) {
+        let node = &mut self.nodes[id];
+        node.also = Some(Link::new(netem, node.service, self.rng.fork()));
+    }
+
+    /// Changes that path under way.
+    pub fn reroute_also(&mut self, id: Id, netem: Netem) {
+        self.nodes[id].also.as_mut().expect("there is one").set(netem);
     }
 
     /// Lets so much time pass.
@@ -231,20 +245,21 @@ impl World {
     }
 
     fn poll_timeout(&self) -> Instant {
-        let nodes = self
-            .nodes
-            .iter()
-            .flat_map(|node| [Some(node.client.poll_timeout()), node.forward.poll_timeout(), node.back.poll_timeout()]);
+        let nodes = self.nodes.iter().flat_map(|node| {
+            let links = [Some(&node.forward), Some(&node.back), node.also.as_ref()].map(|link| link?.poll_timeout());
+            links.into_iter().chain([Some(node.client.poll_timeout())])
+        });
         nodes.flatten().fold(self.server.poll_timeout(), Instant::min)
     }
 
     fn step(&mut self) {
         let Self { now, nodes, server, trace, packet, record, .. } = self;
         let now = *now;
-        for (id, Node { client, service, forward, back, arrivals, .. }) in nodes.iter_mut().enumerate() {
+        for (id, Node { client, service, forward, also, back, arrivals, .. }) in nodes.iter_mut().enumerate() {
             client.handle_timeout(now, |bytes| {
                 trace.packet(now, bytes);
                 forward.handle_input(now, bytes);
+                also.iter_mut().for_each(|also| also.handle_input(now, bytes));
             });
             while let Some(bytes) = forward.poll_output(now) {
                 trace.packet(now, &bytes);
@@ -256,10 +271,15 @@ impl World {
                     Service::Stream => server.handle_stream(now, id, &bytes),
                 }
             }
+            while let Some(bytes) = also.as_mut().and_then(|also| also.poll_output(now)) {
+                trace.packet(now, &bytes);
+                server.handle_datagram_over(now, 1, id, &bytes);
+            }
             while let Some(bytes) = back.poll_output(now) {
                 client.handle_bytes(now, &bytes, |bytes| {
                     trace.packet(now, bytes);
                     forward.handle_input(now, bytes);
+                    also.iter_mut().for_each(|also| also.handle_input(now, bytes));
                 });
             }
         }

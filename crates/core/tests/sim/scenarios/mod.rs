@@ -14,6 +14,7 @@ mod overruns;
 mod replay;
 mod smoothness;
 mod transports;
+mod ways;
 
 use audiostreamer_core::Format;
 use audiostreamer_core::packet::Rtp;

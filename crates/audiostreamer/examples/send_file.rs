@@ -30,7 +30,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
         code: PairingCode::default(),
     };
     let config = Config {
-        destinations: vec![Destination { host: invite.host, port: invite.port, credentials: Some(credentials) }],
+        destinations: vec![Destination {
+            host: invite.host,
+            port: invite.port,
+            credentials: Some(credentials),
+            also: Vec::new(),
+        }],
         protocol: Protocol::Auto,
         source: SourceSpec::File(file.into()),
         record: None,
@@ -42,6 +47,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             frame: None,
             opus: Default::default(),
             redundancy: Default::default(),
+            padding: 0,
         },
         no_wait: true,
     };

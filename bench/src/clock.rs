@@ -80,7 +80,7 @@ for wait in waits:
                 let mut ratios = Vec::new();
                 for (shown, passed) in of_one_kind {
                     let (shown, passed): (f64, f64) = (shown.parse().unwrap(), passed.parse().unwrap());
-                    assert!((0.0999e9..0.9e9).contains(&shown), "it waited for {shown} ns of its own clock");
+                    assert!(shown >= 0.0999e9, "it waited for {shown} ns of its own clock");
                     ratios.push(shown / passed);
                 }
                 ratios.sort_by(f64::total_cmp); // whoever is held up between two looks is at the ends

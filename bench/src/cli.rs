@@ -11,6 +11,7 @@ use crate::hog::Hogs;
 use crate::latency::{Case, Lab, Plan};
 use crate::mix;
 use crate::process;
+use crate::quality;
 use crate::report::{self, Row};
 use crate::search;
 use crate::systems::{Setting, System};
@@ -36,6 +37,8 @@ enum Command {
     Cpu(Cpu),
     /// The number of clients that one server mixes without a gap
     Mix(mix::Options),
+    /// How speech sounds behind a bad network, by PESQ and ViSQOL
+    Quality(quality::Options),
     /// Everything, in less than half an hour
     All(Plan),
     /// Does it run at all? Ours and zita-njbridge, for a few seconds each
@@ -92,6 +95,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Latency(options) => latency(options, &results),
         Command::Cpu(options) => cpu(options, &results),
         Command::Mix(options) => write_mix(&options, &results),
+        Command::Quality(options) => quality::run(&options, &results),
         Command::All(plan) => all(plan, &results),
         Command::Smoke(plan) => smoke(plan, &results),
         Command::Tape(options) => tape::run(&options),

@@ -13,6 +13,7 @@ mod netns;
 mod os;
 mod probe;
 mod process;
+mod quality;
 mod reference;
 mod report;
 mod search;

@@ -22,11 +22,24 @@ pub struct Process {
 impl Process {
     /// Starts `argv`; its output goes to `NAME.log` in `logs`.
     pub fn start(name: &str, argv: &[String], env: &[(String, String)], logs: &Path) -> Result<Self> {
+        Self::start_between(name, argv, env, logs, Stdio::null(), None)
+    }
+
+    /// The same between two pipes: it reads `input`, and writes to `output` where there is one; then only
+    /// its errors go to the log.
+    pub fn start_between(
+        name: &str,
+        argv: &[String],
+        env: &[(String, String)],
+        logs: &Path,
+        input: Stdio,
+        output: Option<Stdio>,
+    ) -> Result<Self> {
         let log = logs.join(format!("{name}.log"));
         let out = File::create(&log)?;
         let mut command = Command::new(&argv[0]);
         command.args(&argv[1..]).envs(env.iter().cloned());
-        command.stdin(Stdio::null()).stderr(out.try_clone()?).stdout(out);
+        command.stdin(input).stderr(out.try_clone()?).stdout(output.unwrap_or(out.into()));
         command.process_group(0); // Ctrl-C is for the bench, which ends its children in order
         os::die_with_parent(&mut command);
         let child = command.spawn().with_context(|| format!("cannot start {}", argv.join(" ")))?;

@@ -123,8 +123,16 @@ pub fn median_load(rows: &[Row], system: &str) -> Option<Row> {
     of_system.get(of_system.len() / 2).map(|row| (*row).clone())
 }
 
-/// The machine and the moment, for the head of a report.
+/// The machine and the moment, for the head of a report on what played through JACK.
 pub fn conditions(realtime: bool, plan: &Plan) -> String {
+    let slow = if plan.slow == 1.0 { String::new() } else { format!(" on a clock {} times slower", plan.slow) };
+    let alone = plan.core.map(|_| " on one core, without the time that was stolen of it").unwrap_or_default();
+    let priority = if realtime { "with" } else { "without" };
+    format!("{} jackd's dummy driver at 48 kHz{slow}{alone} {priority} real-time priority.", machine())
+}
+
+/// The machine and the moment.
+pub fn machine() -> String {
     let first = |path: &str, key: &str| {
         let text = fs::read_to_string(path).unwrap_or_default();
         let line = text.lines().find(|l| l.starts_with(key)).unwrap_or("").to_string();
@@ -133,11 +141,8 @@ pub fn conditions(realtime: bool, plan: &Plan) -> String {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let slow = if plan.slow == 1.0 { String::new() } else { format!(" on a clock {} times slower", plan.slow) };
-    let alone = plan.core.map(|_| " on one core, without the time that was stolen of it").unwrap_or_default();
-    let priority = if realtime { "with" } else { "without" };
     format!(
-        "{cores} cores ({}), Linux {}, jackd's dummy driver at 48 kHz{slow}{alone} {priority} real-time priority, load average before: {}.",
+        "{cores} cores ({}), Linux {}, load average before: {}.",
         first("/proc/cpuinfo", "model name"),
         kernel.trim(),
         load.split(' ').next().unwrap_or("")

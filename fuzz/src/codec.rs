@@ -10,7 +10,7 @@ pub fn opus_decode(bytes: &[u8]) {
     let mut decoder = Decoder::new(Format::OPUS).unwrap();
     for payload in payloads {
         let (frames, payload) = match payload {
-            Payload::Lost { steps } => (usize::from(steps % 48 + 1) * decoder.conceal_step(), None),
+            Payload::Lost { steps } => (usize::from(steps % 12 + 1) * decoder.conceal_step(), None),
             Payload::Arrived(bytes) => match payload_frames(Format::OPUS, bytes) {
                 Some(frames) => (frames, Some(bytes)),
                 None => continue,
@@ -27,6 +27,43 @@ pub fn opus_decode(bytes: &[u8]) {
 enum Payload<'a> {
     Arrived(&'a [u8]),
     Lost { steps: u8 },
+}
+
+/// A voice, then a loss that is ended by a packet of any content, or by one with DRED of which bits were
+/// changed: whatever that tells of the loss is finite, and within its room.
+pub fn opus_restore(bytes: &[u8]) {
+    let Some(Loss { gap, changed, bytes }) = super::input::<Loss>(bytes) else { return };
+    let settings = opus::Settings { application: opus::Application::Voice, bitrate_bps: 48_000 };
+    let mut encoder = opus::Encoder::new(1, settings).unwrap();
+    encoder.set_loss(10).unwrap();
+    let mut decoder = Decoder::new(Format::OPUS).unwrap();
+    let mut samples = vec![0.0; opus::PACKET_FRAMES_MAX * opus::Decoder::CHANNELS];
+    let mut packet = Vec::new();
+    for block in 0..8u16 {
+        let sound: Vec<f32> = (0..960u16).map(|n| (f32::from(n) * 0.02 * f32::from(block)).sin() * 0.3).collect();
+        encoder.encode(&sound, &mut packet).unwrap();
+        decoder.decode(Some(&packet), &mut samples[..960 * opus::Decoder::CHANNELS]);
+    }
+    if changed {
+        packet.iter_mut().zip(bytes).for_each(|(byte, change)| *byte ^= change);
+    } else {
+        packet = bytes.into();
+    }
+    for gap in (0..=usize::from(gap)).rev().step_by(480) {
+        let room = opus::RESTORED_FRAMES_MAX * opus::Decoder::CHANNELS;
+        samples.fill(f32::NAN);
+        let frames = decoder.restore(&packet, gap, &mut samples[..room]);
+        let (restored, rest) = samples.split_at(frames * opus::Decoder::CHANNELS);
+        assert!(frames <= opus::RESTORED_FRAMES_MAX && rest[room - restored.len()..].iter().all(|s| s.is_nan()));
+        assert!(restored.iter().all(|sample| sample.abs() <= pcm::LOUDEST));
+    }
+}
+
+#[derive(Arbitrary, Debug)]
+struct Loss<'a> {
+    gap: u16,
+    changed: bool,
+    bytes: &'a [u8],
 }
 
 /// Any bytes in any encoding: finite samples, that code to bytes which decode to the same.

@@ -9,7 +9,7 @@ mod receiver;
 mod sender;
 mod wire;
 
-pub use codec::{opus_decode, pcm};
+pub use codec::{opus_decode, opus_restore, pcm};
 pub use playout::playout;
 pub use receiver::{raw, receiver};
 pub use sender::sender;
@@ -28,6 +28,7 @@ pub const TARGETS: [(&str, Target); 10] = [
     ("raw", raw),
     ("playout", playout),
     ("opus_decode", opus_decode),
+    ("opus_restore", opus_restore),
     ("pcm", pcm),
     ("sender", sender),
 ];

@@ -27,6 +27,10 @@ const SNAPSHOTS: usize = 64;
 /// Changes on their way to one voice; what finds no room waits, and only the last of it counts.
 const CHANGES: usize = 4;
 
+/// What the beginning of a loss costs, on a usual machine, where speech is concealed by a neural
+/// network (measured: 0.4 to 0.6 ms). In blocks of 128 frames there is time for two voices at once.
+const DEEP_COST: Duration = Duration::from_micros(600);
+
 /// How often statistics are sent back.
 const SNAPSHOT_INTERVAL: Duration = Duration::from_millis(50);
 
@@ -286,7 +290,11 @@ impl Mixer {
 
     fn mix(&mut self, now: Instant, out: &mut [f32]) {
         out.fill(0.0);
+        // All of them may begin a loss in the same block.
+        let worst = DEEP_COST * self.voices.len() as u32;
+        let deep = worst <= duration_of((out.len() / self.channels) as u64, self.rate) / 2;
         for voice in &mut self.voices {
+            voice.playout.set_deep(deep);
             let block = &mut self.block[..out.len()];
             voice.fill(now, block);
             out.iter_mut().zip(&*block).for_each(|(sum, sample)| *sum += sample);

@@ -111,6 +111,19 @@ impl Packetizer {
         self.next = self.next + (frames * rate / u64::from(self.config.rate)) as i64;
     }
 
+    /// Says which share of the packets is lost on their way, 0 to 1: voice in packets of 20 ms then
+    /// tells, within its bitrate, what was said before (see [`opus::Encoder::set_loss`]).
+    pub fn set_loss(&mut self, share: f64) -> Result<(), Error> {
+        let Config { frames, opus, .. } = self.config;
+        let has_room = frames >= opus::DRED_FRAMES_MIN && opus.bitrate_bps >= opus::DRED_BPS_MIN;
+        match &mut self.encoder {
+            Encoder::Opus(encoder) if opus.application == opus::Application::Voice && has_room => {
+                encoder.set_loss((share * 100.0).round().clamp(0.0, 100.0) as u8)
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Says that nothing more will be pushed: silence follows, enough that the last sample leaves
     /// the resampler, the codec's look-ahead and the last frame.
     pub fn finish(&mut self) {

@@ -58,12 +58,12 @@ pub struct ClientArgs {
     #[arg(long, value_enum, default_value_t = CodecArg::Opus)]
     pub codec: CodecArg,
     /// Sound in one packet: 2.5ms, 5ms, 10ms or 20ms for Opus, any for l16 and l24 [default: 5ms
-    /// for Opus, else the device's period]
+    /// for Opus, 20ms for voice, else the device's period]
     #[arg(long, value_name = "TIME", value_parser = values::frame)]
     pub frame: Option<Duration>,
-    /// Of Opus, in bits per second
-    #[arg(long, value_name = "RATE", default_value = "96k", value_parser = values::bitrate)]
-    pub bitrate: u32,
+    /// Of Opus, in bits per second [default: 96k, for voice 48k]
+    #[arg(long, value_name = "RATE", value_parser = values::bitrate)]
+    pub bitrate: Option<u32>,
     /// What is sent more than once over UDP, in case it is lost: off; auto, what the path asks for and nothing
     /// on one that loses nothing; or auto with copies of so much of the stream at the most, like 30%
     #[arg(long, value_name = "HOW", default_value = "auto", value_parser = values::redundancy)]
@@ -249,7 +249,8 @@ impl ClientArgs {
             ApplicationArg::Music => opus::Application::Music,
             ApplicationArg::Voice => opus::Application::Voice,
         };
-        let opus = opus::Settings { application, bitrate_bps: self.bitrate };
+        let bitrate_bps = self.bitrate.unwrap_or(application.usual_bitrate_bps());
+        let opus = opus::Settings { application, bitrate_bps };
         Ok(client::Media { wire, frame: self.frame, opus, redundancy: self.redundancy, padding: self.padding })
     }
 

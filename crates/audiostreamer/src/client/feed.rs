@@ -164,6 +164,12 @@ impl Feed {
         self.stream.as_ref().filter(|_| self.has_link()).and_then(|stream| stream.sender.copies())
     }
 
+    /// The share of what is sent that is lost, 0 to 1, where something is done against it.
+    pub fn loss(&self) -> f64 {
+        let sender = self.stream.as_ref().filter(|_| self.has_link() && self.media.redundancy != Redundancy::Off);
+        sender.map_or(0.0, |stream| stream.sender.estimate(clock::now()).loss)
+    }
+
     pub fn say_goodbye(&mut self) {
         if let Some(stream) = &mut self.stream {
             stream.sender.finish();

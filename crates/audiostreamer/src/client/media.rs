@@ -1,5 +1,6 @@
 //! What a source is sent as: the format, and how much of it goes into one packet.
 
+use audiostreamer_core::codec::opus::Application;
 use audiostreamer_core::packet::HEADER_BYTES;
 use audiostreamer_core::sender::Beside;
 use audiostreamer_core::{Codec, Format, PayloadTypes, packetizer, sender};
@@ -27,6 +28,7 @@ pub(super) fn packetizer_config(media: &Media, shape: &Shape, payload_max: Paylo
             fewest_equal_parts(audiostreamer_core::frames_in(frame, format.rate) as usize, &format, max)
         }
         (Some(frame), ..) => audiostreamer_core::frames_in(frame, format.rate) as usize,
+        (None, Codec::Opus, _) if media.opus.application == Application::Voice => 960,
         (None, Codec::Opus, _) => 240,
         (None, Codec::Pcm(_), _) => pcm_frames(&format, shape, payload_max),
     };

@@ -243,6 +243,7 @@ impl<'a, R: Fn(Report)> SendThread<'a, R> {
         // Coded once, for all who need copies as for the one who has room for the best.
         let copies = self.feeds.iter().flatten().filter_map(Feed::copies);
         stream.packetizer.set_copies(copies.max_by_key(|copies| copies.opus.bitrate_bps))?;
+        stream.packetizer.set_loss(self.feeds.iter().flatten().map(Feed::loss).fold(0.0, f64::max))?;
         while let Some(frame) = stream.packetizer.poll()? {
             if let Some(recorder) = &stream.recorder {
                 let (time, frames, payload) = (frame.time, frame.frames as u32, frame.payload.to_vec());

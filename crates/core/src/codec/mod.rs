@@ -71,7 +71,7 @@ impl Decoder {
     /// concealed like a lost one.
     ///
     /// `samples` must be of the payload's length ([`payload_frames`] times channels). For a loss
-    /// it may be of any length; Opus conceals whole steps of 2.5 ms ([`conceal_step`]).
+    /// it may be of any length; Opus conceals whole steps of 2.5 or 10 ms ([`conceal_step`]).
     ///
     /// [`conceal_step`]: Self::conceal_step
     pub fn decode(&mut self, payload: Option<&[u8]>, samples: &mut [f32]) -> usize {
@@ -151,11 +151,36 @@ impl Decoder {
         }
     }
 
-    /// Frames that a concealment must be a multiple of.
+    /// Frames that a concealment must be a multiple of; with Opus that depends on what came last.
     pub fn conceal_step(&self) -> usize {
         match self {
             Decoder::Pcm { .. } => 1,
-            Decoder::Opus(_) => 120,
+            Decoder::Opus(decoder) => decoder.conceal_step(),
+        }
+    }
+
+    /// Writes what `following`, the payload that comes `gap` frames later, tells of the sound that is
+    /// lost before it, over the start of `samples`; returns how many frames that is, zero where it
+    /// tells nothing and the loss must be [made up](Self::conceal). With room for
+    /// [`opus::RESTORED_FRAMES_MAX`] frames all is found that there is.
+    pub fn restore(&mut self, following: &[u8], gap: usize, samples: &mut [f32]) -> usize {
+        match self {
+            Decoder::Pcm { .. } => 0,
+            Decoder::Opus(decoder) => {
+                let frames = decoder.restore(following, gap, samples);
+                let restored = &mut samples[..frames * opus::Decoder::CHANNELS];
+                restored.iter_mut().for_each(|sample| *sample = pcm::sane(*sample));
+                frames
+            }
+        }
+    }
+
+    /// Whether losses may take the time that concealing them best takes: see
+    /// [`opus::Decoder::set_deep`].
+    pub fn set_deep(&mut self, deep: bool) {
+        match self {
+            Decoder::Pcm { .. } => {}
+            Decoder::Opus(decoder) => decoder.set_deep(deep),
         }
     }
 }

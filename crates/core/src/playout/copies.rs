@@ -16,9 +16,6 @@ pub(super) const FRAMES_MAX: usize = 2880;
 /// A decoder that has been left behind by more than this need not know what was between.
 const GAP_MAX: i64 = 960;
 
-/// Opus conceals in steps of this many frames.
-const STEP: usize = 120;
-
 /// Copies that may be decoded only for what the decoder learns, at a time.
 const LESSONS_MAX: usize = 4;
 
@@ -61,6 +58,11 @@ impl Copies {
     /// Takes a copy, in any order.
     pub fn insert(&mut self, unit: Unit) -> Inserted {
         self.buffer.insert(unit)
+    }
+
+    /// See [`Decoder::set_deep`].
+    pub fn set_deep(&mut self, deep: bool) {
+        self.decoder.set_deep(deep);
     }
 
     /// Copies that are here.
@@ -140,7 +142,7 @@ impl Copies {
         let mut done = 0;
         while done < frames {
             let piece = (frames - done).min(FRAMES_MAX);
-            self.make(None, piece.next_multiple_of(STEP));
+            self.make(None, piece.next_multiple_of(self.decoder.conceal_step()));
             let made = &self.stereo[..piece * Decoder::CHANNELS];
             map_channels(
                 made,
@@ -156,7 +158,7 @@ impl Copies {
     fn decode(&mut self, unit: Unit) -> Option<Unit> {
         let gap = unit.time.frames_since(self.end());
         if (1..=GAP_MAX).contains(&gap) && !self.sound.is_empty() {
-            self.make(None, (gap as usize).next_multiple_of(STEP));
+            self.make(None, (gap as usize).next_multiple_of(self.decoder.conceal_step()));
         }
         let frames = unit.frames as usize;
         self.make(Some(&unit.payload), frames);

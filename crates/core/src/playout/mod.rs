@@ -220,6 +220,12 @@ impl Playout {
         self.pace.set(latency, profile);
     }
 
+    /// Whether concealing a loss may take the time of the best way, as it may where nothing else was
+    /// said: see [`opus::Decoder::set_deep`](crate::codec::opus::Decoder::set_deep).
+    pub fn set_deep(&mut self, deep: bool) {
+        self.timeline.set_deep(deep);
+    }
+
     /// Takes a unit, early or late, in any order, again and again.
     pub fn insert(&mut self, unit: Unit) {
         self.stats.units_received += 1;

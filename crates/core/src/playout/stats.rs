@@ -11,7 +11,9 @@ pub struct Stats {
     /// Frames that were made up because their unit was lost or late, counted when the next unit
     /// is played.
     pub concealed_samples: u64,
-    /// How many times that began.
+    /// Those of them that were not invented, but told by the packet after them (Opus' in-band FEC, DRED).
+    pub restored_samples: u64,
+    /// How many times sound was concealed.
     pub concealment_events: u64,
     /// Frames cut out to bring the delay down.
     pub removed_samples_for_acceleration: u64,

@@ -318,7 +318,7 @@ impl Timeline {
         let gap = self.front().map_or(i64::MAX, |front| front.frames_since(self.next));
         if gap <= 0 {
             self.decode_unit(now, stats);
-        } else if !self.play_copy(gap, stats) {
+        } else if !self.play_copy(gap, stats) && !self.restore(gap, stats) {
             self.conceal(gap);
         }
     }
@@ -443,11 +443,8 @@ impl Timeline {
         let late = self.late.take();
         // A codec with a memory starts the next unit better when it knows the one before.
         let lesson = late.as_ref().filter(|late| late.end() == unit.time && self.decoder.joins_losses());
-        if let (true, Some(copies)) = (std::mem::take(&mut self.copying), &mut self.copies) {
-            let mut decoded = None;
-            self.join.begin(|old| decoded = copies.go_on(self.next, old));
-            self.spend_copy(decoded, stats);
-        } else if skip > 0 || lesson.is_some() || !self.decoder.joins_losses() {
+        let joined = self.leave_copy(stats);
+        if !joined && (skip > 0 || lesson.is_some() || !self.decoder.joins_losses()) {
             self.join.begin(|old| {
                 self.decoder.decode(None, old);
             });
@@ -457,6 +454,43 @@ impl Timeline {
             self.decoder.decode(Some(&lesson.payload), &mut self.unheard);
         }
         self.drop_late(late, stats);
+    }
+
+    /// Prepares the way from a copy, where one was heard last, to something else; returns whether it was.
+    fn leave_copy(&mut self, stats: &mut Stats) -> bool {
+        let (true, Some(copies)) = (std::mem::take(&mut self.copying), &mut self.copies) else { return false };
+        let mut decoded = None;
+        self.join.begin(|old| decoded = copies.go_on(self.next, old));
+        self.spend_copy(decoded, stats);
+        true
+    }
+
+    /// Appends what the unit that ends a loss of `gap` frames tells of it; returns whether it tells
+    /// anything. That is how it was, so it does not fade.
+    fn restore(&mut self, gap: i64, stats: &mut Stats) -> bool {
+        let Some(unit) = self.buffer.front() else { return false };
+        let start = self.decoded.len();
+        self.decoded.resize(start + opus::RESTORED_FRAMES_MAX * self.channels, 0.0);
+        let frames = self.decoder.restore(&unit.payload, gap as usize, &mut self.decoded[start..]);
+        self.decoded.truncate(start + frames * self.channels);
+        if frames > 0 {
+            self.broken = true;
+            self.leave_copy(stats);
+            self.join.apply(&mut self.decoded[start..]);
+            self.gain.rise(&mut self.decoded[start..], self.channels);
+            self.next = self.next + frames as i64;
+            self.missing_frames += frames as u64;
+            stats.restored_samples += frames as u64;
+        }
+        frames > 0
+    }
+
+    /// Whether what a loss needs may take its time: see [`Decoder::set_deep`].
+    pub fn set_deep(&mut self, deep: bool) {
+        self.decoder.set_deep(deep);
+        if let Some(copies) = &mut self.copies {
+            copies.set_deep(deep);
+        }
     }
 
     /// Appends the sound of a loss: up to `frames_max` frames, in the decoder's steps. Where the

@@ -86,7 +86,13 @@ pub fn run(options: &Options, results: &Path) -> Result<()> {
     }
     let lines: String = rows.iter().map(|row| row.line() + "\n").collect();
     let conditions = report::machine();
-    let text = format!("# {}\n\n{} clips of {}. {conditions}\n\n{}\n{lines}", options.name, options.clips, what.trim(), Row::HEADING);
+    let text = format!(
+        "# {}\n\n{} clips of {}. {conditions}\n\n{}\n{lines}",
+        options.name,
+        options.clips,
+        what.trim(),
+        Row::HEADING
+    );
     fs::create_dir_all(results)?;
     Ok(fs::write(results.join(format!("{}.md", options.name)), text)?)
 }
@@ -94,7 +100,9 @@ pub fn run(options: &Options, results: &Path) -> Result<()> {
 impl Options {
     fn talkers(&self) -> &[Talker] {
         let all: &[Talker] = match is_installed("gst-launch-1.0") {
-            true => &[Talker::Voice, Talker::VoiceLive, Talker::VoiceListen, Talker::Music, Talker::Gst, Talker::GstTuned],
+            true => {
+                &[Talker::Voice, Talker::VoiceLive, Talker::VoiceListen, Talker::Music, Talker::Gst, Talker::GstTuned]
+            }
             false => &[Talker::Voice, Talker::VoiceLive, Talker::VoiceListen, Talker::Music],
         };
         if self.talkers.is_empty() { all } else { &self.talkers }

@@ -131,7 +131,11 @@ fn with_copies(count: usize, estimate: &Estimate, situation: &Situation, room: D
         rho if rho < FAR => 1.0,
         rho => (FAR.ln() / rho.ln()).max(1.0),
     };
-    let apart = spread.min(situation.packet().mul_f64(far + 1.0));
+    let mut apart = spread.min(situation.packet().mul_f64(far + 1.0));
+    if held.is_zero() {
+        // In whole packets: one that rides in the next would come too late.
+        apart = situation.packet() * (apart.as_nanos() / situation.packet().as_nanos()) as u32;
+    }
     if apart < situation.packet() {
         return None;
     }
@@ -148,7 +152,16 @@ impl Situation {
 
     /// From the first of a copy's sound to the packet of its last: no earlier can it ride.
     fn held(&self, copies: &Settings) -> Duration {
+        if self.is_speech() {
+            return Duration::ZERO; // it is as long as its packet, and made beside it
+        }
         duration_of(copies.frames as u64, self.format.rate) + LOOKAHEAD
+    }
+
+    /// Whether packets hold speech, as [`Settings`] for it have it too: then copies are as long as packets,
+    /// and take their places in the same decoder.
+    fn is_speech(&self) -> bool {
+        self.format.codec == Codec::Opus && self.application == Application::Voice && self.frames >= SPEECH_FRAMES_MIN
     }
 
     /// How `count` copies of each frame can be coded to arrive in `latest`, within the budget.
@@ -156,24 +169,37 @@ impl Situation {
         let (application, rates) = match (self.format.codec, self.application) {
             (Codec::Pcm(_), _) => (Application::Music, [64_000.0, 32_000.0]),
             (Codec::Opus, Application::Music) => (Application::Music, [32_000.0, 16_000.0]),
-            (Codec::Opus, Application::Voice) => (Application::Voice, [16_000.0, 12_000.0]),
+            (Codec::Opus, Application::Voice) => (Application::Voice, [24_000.0, 16_000.0]),
         };
         // Long frames sound better for their bits, short ones can lie farther from what they replace.
         let lengths = match self.format.codec {
             Codec::Pcm(_) => [480, 240],
             Codec::Opus => [960, 480],
         };
+        if self.is_speech() {
+            return self
+                .in_bits(count, self.frames, application, rates)
+                .filter(|_| latest >= self.packet() * count as u32);
+        }
         let fits = |&frames: &usize| {
             let held = duration_of(frames as u64, self.format.rate) + LOOKAHEAD;
             frames >= self.frames && latest >= held + self.packet() * (count as u32 + 1)
         };
         let frames = lengths.into_iter().find(fits)?;
+        self.in_bits(count, frames, application, rates)
+    }
+
+    /// The most bits for each of `count` copies that the budget has, between two rates.
+    fn in_bits(&self, count: usize, frames: usize, application: Application, rates: [f64; 2]) -> Option<Settings> {
         let headers = (HEADER_BITS * self.format.rate as usize / frames) as f64;
         let rate = (self.budget_bps / count as f64 - headers).min(rates[0]);
         (rate >= rates[1])
             .then_some(Settings { frames, opus: opus::Settings { application, bitrate_bps: rate as u32 } })
     }
 }
+
+/// SILK has none that are shorter: 10 ms.
+const SPEECH_FRAMES_MIN: usize = 480;
 
 /// Of each copy in each packet (RFC 2198).
 const HEADER_BITS: usize = 8 * crate::red::HEADER_BYTES;
@@ -215,6 +241,24 @@ mod tests {
             assert!(offsets.is_sorted());
         }
         assert_eq!(plan(&BURSTY, &situation(10, 300)), Plan::default(), "no room");
+    }
+
+    #[test]
+    fn copies_of_speech_are_as_long_as_its_packets_and_ride_in_whole_ones() {
+        let speech = |room| Situation {
+            format: Format::OPUS,
+            application: Application::Voice,
+            frames: 960,
+            budget_bps: 48_000.0,
+            ..situation(room, 300)
+        };
+        for (room, first) in [(30, 20), (50, 40), (66, 60)] {
+            let plan = plan(&Estimate { rho: 0.3, ..BURSTY }, &speech(room));
+            assert!(plan.copies.is_some_and(|copies| copies.frames == 960), "{plan:?}");
+            let last = plan.offsets[..plan.count()].last().unwrap();
+            assert!(last.as_millis() % 20 == 0 && last.as_millis() <= first, "{room}: {plan:?}");
+        }
+        assert_eq!(plan(&BURSTY, &speech(20)), Plan::default(), "no room");
     }
 
     #[test]

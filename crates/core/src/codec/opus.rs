@@ -213,6 +213,11 @@ impl Decoder {
         if self.speech { SILK_FRAMES } else { CELT_FRAMES }
     }
 
+    /// Whether a packet of another encoder may be decoded in place of a lost one: speech after speech.
+    pub fn is_alike(&self, packet: &[u8]) -> bool {
+        self.speech && is_speech(packet)
+    }
+
     /// Writes what `following`, the packet that comes `gap` frames later, tells of the sound that is
     /// lost before it, over the start of `samples`: its in-band FEC, or DRED. Returns the frames
     /// written, zero where it tells nothing.

@@ -77,12 +77,18 @@ impl Copies {
 
     /// Takes one that is not needed any more at `time`, for the decoder to learn from where that is not
     /// too much; `None` where there is none, else what is spent by it.
-    pub fn pass(&mut self, time: MediaTime) -> Option<Option<Unit>> {
+    pub fn pass(&mut self, time: MediaTime, learns: impl Fn(&[u8]) -> bool) -> Option<Option<Unit>> {
         let unit = self.buffer.pop_front_if(|unit| unit.end() <= time)?;
-        match self.buffer.passed(time) < LESSONS_MAX {
+        match self.buffer.passed(time) < LESSONS_MAX && learns(&unit.payload) {
             true => Some(self.decode(unit)),
             false => Some(Some(unit)),
         }
+    }
+
+    /// Takes the one that fits exactly at the start of a gap of `gap` frames at `time`, where it is
+    /// `alike` what was lost.
+    pub fn in_place(&mut self, time: MediaTime, gap: i64, alike: impl Fn(&[u8]) -> bool) -> Option<Unit> {
+        self.buffer.pop_front_if(|unit| unit.time == time && i64::from(unit.frames) <= gap && alike(&unit.payload))
     }
 
     /// Makes ready what is to be heard at `time`; returns what is spent by it.

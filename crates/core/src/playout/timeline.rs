@@ -325,7 +325,9 @@ impl Timeline {
 
     /// Lets the copies' decoder learn from those that were not needed.
     fn pass_copies(&mut self, stats: &mut Stats) {
-        while let Some(spent) = self.copies.as_mut().and_then(|copies| copies.pass(self.next)) {
+        while let Some(spent) = self.copies.as_mut().and_then(|copies| {
+            copies.pass(self.next, |payload| !self.decoder.is_alike(payload)) // has no need of it
+        }) {
             self.spend_copy(spent, stats);
         }
     }
@@ -341,6 +343,10 @@ impl Timeline {
     /// what it stands in for may still come.
     fn play_copy(&mut self, gap: i64, stats: &mut Stats) -> bool {
         let Some(copies) = &mut self.copies else { return false };
+        if let Some(unit) = copies.in_place(self.next, gap, |payload| self.decoder.is_alike(payload)) {
+            self.decode_copy(unit, stats);
+            return true;
+        }
         let decoded = copies.turn_to(self.next);
         let sound = copies.sound(self.next);
         let piece = gap.min(frames_in(CONCEAL_PIECE, self.format.rate) as i64) as usize;
@@ -374,6 +380,22 @@ impl Timeline {
         }
         self.spend_copy(decoded, stats);
         frames > 0
+    }
+
+    /// Appends a copy as if it were the unit that was lost.
+    fn decode_copy(&mut self, unit: Unit, stats: &mut Stats) {
+        let start = self.decoded.len();
+        self.decoded.resize(start + unit.frames as usize * self.channels, 0.0);
+        let count = self.decoder.decode(Some(&unit.payload), &mut self.decoded[start..]);
+        self.decoded.truncate(start + count);
+        self.join.apply(&mut self.decoded[start..]);
+        self.gain.rise(&mut self.decoded[start..], self.channels);
+        self.next = unit.end();
+        self.played = unit.end();
+        stats.concealed(std::mem::take(&mut self.missing_frames));
+        stats.copies_heard += 1;
+        stats.copied_samples += u64::from(unit.frames);
+        self.spend_copy(Some(unit), stats);
     }
 
     /// Keeps the newest of those that came too late.

@@ -11,7 +11,7 @@ use allocator::real_time;
 use audiostreamer_core::codec::opus;
 use audiostreamer_core::mixer::{Change, MixerHandle, Voice, VoiceHandle};
 use audiostreamer_core::playout::{self, Origin, UNITS_MAX, Unit};
-use audiostreamer_core::{Format, Instant, MediaTime, Mixer, Packetizer, Playout, duration_of, packetizer};
+use audiostreamer_core::{Format, Instant, MediaTime, Mixer, Packetizer, Playout, copies, duration_of, packetizer};
 
 const RATE: u32 = 48_000;
 const CHANNELS: u16 = 2;
@@ -148,6 +148,52 @@ fn a_playout_by_itself() {
         }
         assert!(playout.is_ended() && playout.take_stats().jitter_buffer_emitted_count > 0);
     }
+}
+
+#[test]
+fn speech_that_is_lost_and_comes_back_as_a_copy_or_from_dred_or_not_at_all() {
+    let settings = |bitrate_bps| opus::Settings { application: opus::Application::Voice, bitrate_bps };
+    let config =
+        packetizer::Config { rate: RATE, channels: 1, format: Format::OPUS, frames: 960, opus: settings(48_000) };
+    let mut packetizer = Packetizer::new(config).unwrap();
+    packetizer.set_copies(Some(copies::Settings { frames: 960, opus: settings(24_000) })).unwrap();
+    packetizer.set_loss(0.1).unwrap();
+    let latency = playout::Latency::Fixed(Duration::from_millis(150));
+    let mut playout = Playout::new(Format::OPUS, playout::Config { latency, ..CONFIG }).unwrap();
+    let (mut now, mut packets) = (Instant::default(), 0);
+    let mut block = [0.0; PERIOD * CHANNELS as usize];
+    let mut spent = Vec::with_capacity(UNITS_MAX);
+    for period in 0..1500 {
+        let sound: Vec<f32> = (0..PERIOD).map(|n| ((period * PERIOD + n) as f32 * 0.02).sin() * 0.3).collect();
+        packetizer.push(now, &sound);
+        let mut units = Vec::new();
+        while let Some(frame) = packetizer.poll().unwrap() {
+            let unit = |time, payload: &[u8], origin| Unit {
+                time,
+                frames: 960,
+                arrived: now,
+                origin,
+                payload: payload.to_vec(),
+            };
+            packets += 1;
+            match packets % 50 {
+                11 | 21..24 => {} // told by the next
+                31 => units.extend(frame.copy.map(|copy| unit(copy.time, copy.payload, Origin::Copy))),
+                41..50 => {} // too much for anybody
+                _ => units.push(unit(frame.time, frame.payload, Origin::First)),
+            }
+        }
+        real_time(|| {
+            units.drain(..).for_each(|unit| playout.insert(unit));
+            playout.fill(now, &mut block);
+            spent.extend(std::iter::from_fn(|| playout.reclaim()));
+        });
+        spent.clear();
+        now += duration_of(PERIOD as u64, RATE);
+    }
+    let stats = playout.take_stats();
+    assert!(stats.copies_heard > 1 && stats.restored_samples > 5 * 960, "{stats:?}");
+    assert!(stats.concealed_samples > stats.restored_samples, "{stats:?}");
 }
 
 #[test]

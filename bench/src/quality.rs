@@ -121,6 +121,14 @@ impl Talker {
         }
     }
 
+    /// The name, and what was said to our programs besides.
+    fn label(self, ours: &Ours) -> String {
+        match self {
+            Self::Gst | Self::GstTuned => self.name().into(),
+            _ => format!("{} {} {}", self.name(), ours.client_args, ours.server_args).trim().into(),
+        }
+    }
+
     /// Both command lines. They read and write 16-bit samples, one channel.
     fn commands(self, receiver: IpAddr, ours: &Ours) -> [String; 2] {
         let Ours { binary, client_args, server_args } = ours;
@@ -206,7 +214,7 @@ fn measure(
     let scored = python.run("score.py", &[files[0].clone(), files[1].clone(), LEAD.to_string()])?;
     let clips: Vec<Clip> = scored.lines().filter_map(Clip::parse).collect();
     ensure!(clips.len() == options.clips, "{} clips were scored", clips.len());
-    Ok(Row { talker: talker.name(), link, clips, wire_kbps, lost_percent: network.lost_percent() })
+    Ok(Row { talker: talker.label(&options.ours), link, clips, wire_kbps, lost_percent: network.lost_percent() })
 }
 
 /// Writes silence, the speech and silence in real time: each block when its last sample has been said.
@@ -279,7 +287,7 @@ impl Clip {
 
 /// One line of the table.
 struct Row {
-    talker: &'static str,
+    talker: String,
     link: Scenario,
     clips: Vec<Clip>,
     wire_kbps: f64,

@@ -256,7 +256,7 @@ mod tests {
             let plan = plan(&Estimate { rho: 0.3, ..BURSTY }, &speech(room));
             assert!(plan.copies.is_some_and(|copies| copies.frames == 960), "{plan:?}");
             let last = plan.offsets[..plan.count()].last().unwrap();
-            assert!(last.as_millis() % 20 == 0 && last.as_millis() <= first, "{room}: {plan:?}");
+            assert!(last.as_millis().is_multiple_of(20) && last.as_millis() <= first, "{room}: {plan:?}");
         }
         assert_eq!(plan(&BURSTY, &speech(20)), Plan::default(), "no room");
     }

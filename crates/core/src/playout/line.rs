@@ -7,7 +7,8 @@
 /// counts, and the line runs along the lower edge of what is seen. A Kalman filter follows its
 /// offset and its slope: it locks as fast as the scatter allows and then becomes quiet. A window
 /// that is far off does not bend it: nothing but delayed packets, or, when that stays so, another
-/// path: then the line steps and keeps its slope.
+/// path: then the line steps and keeps its slope. Where nothing has been near it for long, at whatever
+/// height, it is the line that is wrong, and it begins anew.
 ///
 /// Counts are in frames, times in seconds, both since an origin that the caller keeps.
 pub(super) struct Line {
@@ -48,6 +49,8 @@ struct Fit {
     /// Windows in a row that were all on the same side of it, further away than that explains.
     bent: i32,
     off: Option<Off>,
+    /// Since when no window has been on the line.
+    astray: Option<f64>,
 }
 
 /// Windows in a row that lie far off the line, on one side and at one height.
@@ -86,6 +89,10 @@ const EARLIER_WINDOWS: u32 = 3;
 
 /// What has been off for so many windows steps along when another line does.
 const PENDING_WINDOWS: u32 = 2;
+
+/// So many times the patience without a window on the line, and nothing is left of it: the clock runs
+/// at another pace, or stops and goes. A queue that fills and drains comes back sooner than that.
+const ASTRAY: f64 = 6.0;
 
 /// An error that is no more than this beyond the scatter is no news.
 const USUAL: f64 = 5e-6;
@@ -187,6 +194,7 @@ impl Fit {
             scatter,
             bent: 0,
             off: None,
+            astray: None,
         }
     }
 
@@ -201,9 +209,13 @@ impl Fit {
         (self.at, self.since) = (time, time);
         let gate = GATE + 4.0 * self.scatter;
         if error.abs() <= gate {
-            self.off = None;
+            (self.off, self.astray) = (None, None);
             self.follow(error, span);
             return Seen::OnLine;
+        }
+        if time - *self.astray.get_or_insert(time) >= ASTRAY * patience {
+            *self = Self::new(self.offset + error, time);
+            return Seen::Stepped(error);
         }
         match self.set_off(error, gate, patience) {
             None => Seen::Noted,
@@ -363,6 +375,18 @@ mod tests {
         assert!((later - 8e-3).abs() < 100e-6, "{later}");
         let seen = follow(&mut line, 4120..4200, 50.0, |n| 8e-3 + exponential(n, 50e-6));
         assert!(seen.contains(&Seen::OnLine) && !seen.iter().any(|seen| matches!(seen, Seen::Stepped(_))));
+    }
+
+    #[test]
+    fn a_clock_that_stops_and_goes_is_found_again_when_it_runs() {
+        let mut line = Line::new(48_000, 0.5);
+        follow(&mut line, 0..2000, 0.0, |_| 0.0);
+        // A third of its pace: never late by the same twice.
+        follow(&mut line, 2000..4000, 0.0, |n| f64::from(n - 2000) * 0.010);
+        let late = |n: u32| 20.0 + exponential(n, 50e-6);
+        follow(&mut line, 4000..5600, 0.0, late);
+        let error = line.time_of(5600.0 * 240.0).unwrap() - 28.0 - 20.0;
+        assert!(error.abs() < 100e-6, "{error}");
     }
 
     #[test]

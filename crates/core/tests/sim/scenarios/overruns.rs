@@ -81,3 +81,28 @@ fn when_both_cards_lose_the_same_time_nothing_is_heard_of_it() {
         assert!(after.is_empty(), "{profile:?}, {lost_millis} ms: {after:?}, lost at {losses:?}");
     }
 }
+
+/// A card on a machine that has no time for it: it asks for a third of what it should, in blocks that
+/// come when they can, for a minute. Then all is well again.
+#[test]
+fn a_card_that_was_starved_for_a_minute_is_heard_again_at_the_usual_delay() {
+    for (seed, profile) in [(1, Profile::Live), (2, Profile::Talk), (3, Profile::Hifi)] {
+        let mut rng = Rng::new(seed);
+        let card = Card::new(2).late(millis(0.3));
+        let mut world = World::with_seed(seed, Server::new().auto(profile).card(card.ppm(100.0)));
+        let client = world.add(Client::l16().card(card), Netem::ideal().exponential(0.03));
+        world.run(seconds(20.0));
+        while world.seconds() < 80.0 {
+            world.run(millis(rng.between(5.0..35.0)));
+            let (now, frames) = (world.now(), (rng.between(5.0..20.0) * 48.0) as u64);
+            world.server().lose(now, frames);
+        }
+        world.run(seconds(40.0));
+        let heard = world.heard(client);
+        let before = heard.delay_between(15.0, 20.0, 0.95);
+        let after = heard.delay_between(90.0, 120.0, 0.95);
+        let gaps: Vec<&Gap> = heard.gaps_from(95.0).collect();
+        assert!(gaps.is_empty(), "{profile:?}: {gaps:?}");
+        assert!(after < before + 50.0, "{profile:?}: {after:.1} ms, {before:.1} before");
+    }
+}

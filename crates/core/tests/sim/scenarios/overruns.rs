@@ -66,7 +66,7 @@ fn when_both_cards_lose_the_same_time_nothing_is_heard_of_it() {
         let path = Netem::ideal().exponential(0.03);
         let client = world.add(Client::l16().frames(128).card(card), path);
         let mut losses = Vec::new();
-        for _ in 0..6 {
+        for _ in 0..3 {
             world.run(seconds(6.0 + 0.37 * seed as f64));
             let (now, frames) = (world.now(), (lost_millis * 48.0) as u64);
             losses.push(world.seconds());

@@ -38,6 +38,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         wire: WireFormat::Rtp(Box::default()),
         encryption: Some(Encryption { identity, gate: Gate { own: key, list: Some(list), open: false } }),
         announce: false,
+        duplex: None,
         limits: Limits::default(),
     };
     let show = move |report| match report {

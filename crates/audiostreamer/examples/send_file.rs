@@ -50,6 +50,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             padding: 0,
         },
         no_wait: true,
+        duplex: None,
     };
     let show = |report| {
         if let Report::Event(event) = report {

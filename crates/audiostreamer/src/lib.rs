@@ -59,6 +59,7 @@
 //!             gate: Gate { own: key, list: None, open: false },
 //!         }),
 //!         announce: false,
+//!         duplex: None,
 //!         limits: server::Limits::default(),
 //!     };
 //!     let client = client::Config {
@@ -87,6 +88,7 @@
 //!             padding: 0,
 //!         },
 //!         no_wait: false,
+//!         duplex: None,
 //!     };
 //!     let show = |report| match report {
 //!         Report::Event(event) => eprintln!("{event}"),

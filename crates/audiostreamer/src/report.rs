@@ -68,6 +68,12 @@ pub enum Event {
     RecordingMissing { sound: Duration },
     /// Nothing more can be recorded; the sound goes on.
     RecordingEnded { why: String },
+    /// What that server sends back plays.
+    Hearing { peer: SocketAddr, format: Format },
+    /// It plays no longer.
+    HearingEnded { peer: SocketAddr, why: &'static str },
+    /// One direction of a conversation has ended for good; the other goes on.
+    HalfEnded { half: &'static str, why: String },
     /// Somebody has come with an invite, and is on the list from now on.
     ClientInvited { peer: SocketAddr, name: String, key: Fingerprint },
     /// Somebody is not let in, or no longer.
@@ -131,6 +137,9 @@ impl fmt::Display for Event {
                 write!(f, "client {peer} came with the invite {name}; its key {key} is on the list from now on")
             }
             Event::ClientRejected { peer, why } => write!(f, "client {peer} is not let in: {why}"),
+            Event::Hearing { peer, format } => write!(f, "hearing {peer}: {format}"),
+            Event::HearingEnded { peer, why } => write!(f, "{peer} {why}: it is not heard any more"),
+            Event::HalfEnded { half, why } => write!(f, "{half} from now on: {why}"),
             Event::ClientEnded { peer, why } => write!(f, "client {peer} {why}"),
             Event::ClientRefused { peer, limit } => {
                 write!(f, "client {peer} is not played: {limit} play already (--max-clients)")

@@ -93,6 +93,7 @@ impl Pair {
                 server::Encryption { identity, gate }
             }),
             announce: false,
+            duplex: None,
             limits: server::Limits::default(),
         }
     }
@@ -123,6 +124,7 @@ impl Pair {
                 padding: 0,
             },
             no_wait: false,
+            duplex: None,
         }
     }
 

@@ -109,6 +109,8 @@ pub struct Sender {
     least_age: Duration,
     /// The receiver's clock: whose it is, what it said, and when that arrived.
     reference: Option<(u32, u32, Instant)>,
+    /// Who reports on our stream: others may send and end on the same path.
+    receiver: Option<u32>,
     report_due: bool,
     bye_due: bool,
     event: Option<Event>,
@@ -130,6 +132,7 @@ impl Sender {
             next_report: None,
             least_age: Duration::MAX,
             reference: None,
+            receiver: None,
             report_due: false,
             bye_due: false,
             event: None,
@@ -173,7 +176,10 @@ impl Sender {
     pub fn handle_packet(&mut self, now: Instant, bytes: &[u8]) {
         let ssrc = self.config.ssrc;
         rtcp::parse(bytes, |message| match message {
-            Message::Report { report, .. } if report.ssrc == ssrc => self.handle_report(now, report),
+            Message::Report { from, report } if report.ssrc == ssrc => {
+                self.receiver = Some(from);
+                self.handle_report(now, report);
+            }
             Message::Reference { from, ntp } => {
                 // The first is answered at once: until it knows the round trip, nothing is asked for.
                 let first = self.reference.is_none() && self.position.is_some();
@@ -182,7 +188,9 @@ impl Sender {
             }
             Message::Feedback(feedback) if feedback.ssrc == ssrc => self.handle_feedback(now, &feedback),
             Message::Nack { ssrc: of, sequence } if of == ssrc => self.history.handle_asked(now, sequence),
-            Message::Bye { .. } => self.event = Some(Event::Ended),
+            Message::Bye { ssrc: of } if self.receiver.is_none_or(|receiver| receiver == of) => {
+                self.event = Some(Event::Ended);
+            }
             _ => {}
         });
     }
@@ -398,6 +406,20 @@ mod tests {
         rtcp::parse(&packets[0], |message| bye |= message == Message::Bye { ssrc: 7 });
         assert!(bye);
         assert!(drain(&mut sender, 2).is_empty(), "and only once");
+    }
+
+    #[test]
+    fn only_the_receivers_own_end_is_its_end() {
+        let mut sender = sender(Wire::Rtp { payload_type: 96 });
+        let (report, mut packet) = (Some(Report { ssrc: 7, ..Report::default() }), Vec::new());
+        Outgoing { ssrc: 1, cname: "r", report, ..Outgoing::default() }.write(&mut packet);
+        sender.handle_packet(at(0), &packet);
+        assert_eq!(sender.poll_event(), Some(Event::Heard));
+        for (ssrc, event) in [(2, None), (1, Some(Event::Ended))] {
+            Outgoing { ssrc, cname: "r", bye: true, ..Outgoing::default() }.write(&mut packet);
+            sender.handle_packet(at(1), &packet);
+            assert_eq!(sender.poll_event(), event, "a stream that comes back over the same path has its own end");
+        }
     }
 
     #[test]

@@ -3,20 +3,22 @@
 use std::time::Duration;
 
 use audiostreamer_core::codec::opus;
+use audiostreamer_core::playout::Latency;
 use audiostreamer_core::sender::Redundancy;
 use audiostreamer_core::{ChannelMap, Codec, Encoding, Format, PayloadTypes};
 use clap::{Args, ValueEnum};
 
 use super::config::ConfigArgs;
 use super::record::RecordArgs;
+use super::server::ProfileArg;
 use super::stats::StatsArgs;
 use super::{CardArgs, Verbosity, WireArgs, discover, values};
-use crate::device::{PcmFormat, SourceSpec};
+use crate::device::{PcmFormat, SinkFormat, SinkSpec, SourceSpec};
 use crate::error::Error;
 use crate::link::{Credentials, PairingCode, Protocol, ServerKey, Transport, Via};
 use crate::trust::{Code, Fingerprint, Identity, Invite, KnownHosts, State};
 use crate::volume::Volume;
-use crate::{client, sdp};
+use crate::{client, sdp, server};
 
 /// `audiostreamer client`.
 #[derive(Debug, Args)]
@@ -75,6 +77,19 @@ pub struct ClientArgs {
     /// What Opus is tuned for
     #[arg(long, value_enum, default_value_t = ApplicationArg::Music)]
     pub application: ApplicationArg,
+    /// Hear the server, too, where it was started with --duplex
+    #[arg(long)]
+    pub duplex: bool,
+    /// With --duplex: where to play what comes back, a device as of the server; the default one when not
+    /// given
+    #[arg(long, value_name = "SINK", requires = "duplex")]
+    pub output: Option<String>,
+    /// With --duplex: playout delay of what comes back, as of the server
+    #[arg(long, value_name = "TIME", default_value = "auto", value_parser = values::latency)]
+    pub latency: Latency,
+    /// With --duplex: what the automatic delay is for
+    #[arg(long, value_enum, default_value_t = ProfileArg::Talk)]
+    pub profile: ProfileArg,
     /// Fail when the server is not there, rather than wait for it
     #[arg(long)]
     pub no_wait: bool,
@@ -165,7 +180,29 @@ impl ClientArgs {
             volume: Volume { gain: self.gain, muted: false },
             media,
             no_wait: self.no_wait,
+            duplex: self.duplex.then(|| Box::new(self.hearing())),
         })
+    }
+
+    /// How what comes back is played.
+    fn hearing(&self) -> server::Config {
+        server::Config {
+            listen: (std::net::Ipv4Addr::LOCALHOST, 0).into(), // it does not
+            udp: false,
+            tcp: false,
+            sink: SinkSpec::parse(self.output.as_deref(), SinkFormat::default()),
+            record: None,
+            wanted: self.card.wanted(),
+            latency: self.latency,
+            profile: self.profile.into(),
+            gain: 0.0,
+            clients_max: self.servers.len() + 2, // one that comes back begins while the old one ends
+            wire: server::WireFormat::Rtp(Box::default()),
+            encryption: None, // the links have theirs
+            announce: false,
+            duplex: None,
+            limits: server::Limits::default(),
+        }
     }
 
     fn destinations(&self) -> Result<Vec<client::Destination>, Error> {

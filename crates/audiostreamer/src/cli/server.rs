@@ -1,17 +1,21 @@
 //! `audiostreamer server`: its options, and what they mean.
 
+use audiostreamer_core::codec::opus;
 use audiostreamer_core::playout::{Latency, Profile};
+use audiostreamer_core::sender::Redundancy;
+use audiostreamer_core::{ChannelMap, Codec};
 use clap::{Args, ValueEnum};
 
 use super::config::ConfigArgs;
 use super::record::RecordArgs;
 use super::stats::StatsArgs;
 use super::{CardArgs, Verbosity, WireArgs, limits, values};
-use crate::device::{SinkFormat, SinkSpec};
+use crate::device::{SinkFormat, SinkSpec, SourceSpec};
 use crate::error::Error;
-use crate::link::DEFAULT_PORT;
+use crate::link::{DEFAULT_PORT, Protocol};
 use crate::trust::{AccessList, Gate, Identity, State};
-use crate::{sdp, server};
+use crate::volume::Volume;
+use crate::{client, sdp, server};
 
 /// `audiostreamer server`.
 #[derive(Debug, Args)]
@@ -47,6 +51,13 @@ pub struct ServerArgs {
     /// Clients that are played at the same time
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub max_clients: u16,
+    /// Send what this machine captures back to clients that were started with --duplex
+    #[arg(long)]
+    pub duplex: bool,
+    /// With --duplex: what to send back, a device or file as of the client; the default input device when
+    /// not given
+    #[arg(long, value_name = "SOURCE", requires = "duplex")]
+    pub input: Option<String>,
     /// Let everybody in who reaches the port, without an invite; what they send is encrypted all the
     /// same
     #[arg(long)]
@@ -107,6 +118,9 @@ impl ServerArgs {
             (None, Some(path)) => server::WireFormat::Rtp(Box::new(sdp::read(path)?)),
             (None, None) => server::WireFormat::Rtp(Box::default()),
         };
+        if let (server::WireFormat::Raw(_), true) = (&wire, self.duplex) {
+            return Err(Error::Usage("--duplex needs more than bare samples: leave out --raw".into()));
+        }
         Ok(server::Config {
             listen: self.listen,
             udp: self.protocol != ServerProtocol::Tcp,
@@ -121,7 +135,26 @@ impl ServerArgs {
             wire,
             encryption: self.encryption()?,
             announce: !self.no_announce,
+            duplex: self.duplex.then(|| self.talkback().map(Box::new)).transpose()?,
             limits: self.limits.limits(),
+        })
+    }
+
+    /// What is sent back: Opus, as clients send it when nothing else is said.
+    fn talkback(&self) -> Result<client::Config, Error> {
+        let wire = client::WireFormat::Rtp { codec: Codec::Opus, types: Box::default(), fixed: None };
+        let (opus, redundancy) = (opus::Settings::default(), Redundancy::default());
+        Ok(client::Config {
+            destinations: Vec::new(), // those who ask
+            protocol: Protocol::Auto,
+            source: SourceSpec::parse(self.input.as_deref(), None).map_err(Error::Usage)?,
+            record: None,
+            wanted: self.card.wanted(),
+            map: ChannelMap::Same,
+            volume: Volume::default(),
+            media: client::Media { wire, frame: None, opus, redundancy, padding: 0 },
+            no_wait: false,
+            duplex: None,
         })
     }
 

@@ -10,11 +10,11 @@ use audiostreamer_core::sender::{self, Redundancy};
 use audiostreamer_core::{Instant, Sender, copies};
 
 use super::status::{FeedStatus, Sent, State};
-use super::{Config, Destination, Media, WireFormat};
+use super::{Media, WireFormat};
 use crate::clock;
 use crate::error::Error;
 use crate::link::quic::DATAGRAM_BYTES_MIN;
-use crate::link::{self, Link, LinkEvent, Transport, mismatch};
+use crate::link::{self, Link, LinkEvent, SharedLink, Transport, mismatch};
 use crate::report::Event;
 use crate::trust::AuthError;
 
@@ -24,13 +24,23 @@ const SILENT: Duration = Duration::from_secs(5);
 /// A link that has not been refused for so long counts as streaming even if nothing comes back.
 const UNREFUSED: Duration = Duration::from_millis(500);
 
+/// What a feed has to know of its destination.
+#[derive(Clone, Debug)]
+pub(crate) struct To {
+    /// As its user has written it.
+    pub peer: String,
+    /// Whether others on the way can't listen.
+    pub encrypted: bool,
+    /// Give it up when it is not there.
+    pub no_wait: bool,
+}
+
 pub(super) struct Feed {
-    destination: Destination,
+    to: To,
     media: Media,
-    no_wait: bool,
     /// Of the present format, none until the source is open.
     stream: Option<Stream>,
-    link: Option<Link>,
+    link: Option<SharedLink>,
     /// Why there is no link, as last reported: the same reason is reported once.
     down: Option<String>,
     /// When the link came up, and when the server was last heard over it.
@@ -61,11 +71,10 @@ pub(super) enum Answer {
 }
 
 impl Feed {
-    pub fn new(config: &Config, destination: &Destination) -> Self {
+    pub fn new(media: Media, to: To) -> Self {
         Self {
-            destination: destination.clone(),
-            media: config.media.clone(),
-            no_wait: config.no_wait,
+            to,
+            media,
             stream: None,
             link: None,
             down: None,
@@ -90,24 +99,27 @@ impl Feed {
         self.set_redundancy();
     }
 
+    /// There is a link now.
+    pub fn begin(&mut self, link: SharedLink) {
+        self.link = Some(link);
+        self.set_redundancy();
+        self.up_since = Some(clock::now());
+        self.heard = None;
+        self.say_hello();
+    }
+
     /// Takes what happens to the link.
     pub fn handle_link(&mut self, event: LinkEvent, say: &impl Fn(Event)) {
         let now = clock::now();
         match event {
-            LinkEvent::Up(link) => {
-                self.link = Some(link);
-                self.set_redundancy();
-                self.up_since = Some(now);
-                self.heard = None;
-                self.say_hello();
-            }
+            LinkEvent::Up(link) => self.begin(link::shared(link)),
             LinkEvent::Down(why) => {
                 self.link = None;
                 self.heard = None; // or its silence would be reported, too
                 if self.answer == Answer::Unknown {
                     self.answer = Answer::NotThere;
                 }
-                if self.no_wait {
+                if self.to.no_wait {
                     return self.fail(Error::Network { peer: self.peer(), why });
                 }
                 if self.down.as_ref() != Some(&why) {
@@ -119,7 +131,7 @@ impl Feed {
             LinkEvent::Met(key) => say(Event::Met { peer: self.peer(), key }),
             LinkEvent::Way { via, down } => say(Event::Way { peer: self.peer(), via, down }),
             LinkEvent::Silent | LinkEvent::Heard => {}
-            LinkEvent::Packet(bytes) if self.is_plain() && mismatch::is_encrypted_only(&bytes) => {
+            LinkEvent::Packet(bytes) if !self.to.encrypted && mismatch::is_encrypted_only(&bytes) => {
                 self.fail(AuthError::ServerIsSecure { peer: self.peer() }.into());
             }
             LinkEvent::Packet(bytes) => {
@@ -191,7 +203,7 @@ impl Feed {
     }
 
     /// What is left of it: the last packets may still be on their way.
-    pub fn into_link(self) -> Option<Link> {
+    pub fn into_link(self) -> Option<SharedLink> {
         self.link
     }
 
@@ -203,8 +215,8 @@ impl Feed {
                 (Some(_), Some(_)) => State::Heard,
             },
             peer: self.peer(),
-            transport: self.link.as_ref().map(Link::transport),
-            encrypted: self.link.as_ref().is_some_and(Link::is_encrypted),
+            transport: self.look(Link::transport),
+            encrypted: self.look(Link::is_encrypted).unwrap_or_default(),
             stats: self.stats(),
             packets_dropped: self.packets_dropped,
         }
@@ -214,9 +226,12 @@ impl Feed {
         Sent { peer: self.peer(), stats: self.stats(), packets_dropped: self.packets_dropped }
     }
 
-    /// As its user has written it.
     pub fn peer(&self) -> String {
-        self.destination.to_string()
+        self.to.peer.clone()
+    }
+
+    fn look<T>(&self, at: impl Fn(&Link) -> T) -> Option<T> {
+        Some(at(&*self.link.as_ref()?.lock().ok()?))
     }
 
     fn fail(&mut self, error: Error) {
@@ -226,8 +241,9 @@ impl Feed {
 
     /// What a connection carries is not lost, but late; sending it twice would make it later.
     fn set_redundancy(&mut self) {
-        let (Some(stream), Some(link)) = (&mut self.stream, &self.link) else { return };
-        stream.sender.set_redundancy(match link.transport() {
+        let transport = self.look(Link::transport);
+        let (Some(stream), Some(transport)) = (&mut self.stream, transport) else { return };
+        stream.sender.set_redundancy(match transport {
             Transport::Udp => self.media.redundancy,
             Transport::Tcp => Redundancy::Off,
         });
@@ -246,11 +262,11 @@ impl Feed {
 
     /// Says once for each link that sound gets through, as far as can be known.
     fn report_streaming(&mut self, say: &impl Fn(Event)) {
-        if let (Some(stream), Some(link)) = (&self.stream, &self.link)
+        let link = self.look(|link| (link.transport(), link.is_encrypted()));
+        if let (Some(stream), Some((transport, encrypted))) = (&self.stream, link)
             && self.up_since.take().is_some()
         {
             self.down = None;
-            let (transport, encrypted) = (link.transport(), link.is_encrypted());
             say(Event::Streaming { peer: self.peer(), transport, encrypted, format: stream.description.clone() });
         }
     }
@@ -259,12 +275,13 @@ impl Feed {
     /// empty report, which our server answers with its own. Bare PCM has no such question, and on
     /// other links somebody has answered already.
     fn say_hello(&mut self) {
-        match (&self.media.wire, &self.link) {
-            (WireFormat::Rtp { .. }, Some(Link::Udp { .. })) if self.stream.is_none() => {
+        let is_plain_udp = self.look(|link| matches!(link, Link::Udp { .. })).unwrap_or_default();
+        match self.media.wire {
+            WireFormat::Rtp { .. } if is_plain_udp && self.stream.is_none() => {
                 let cname = crate::random::cname();
                 let ssrc = crate::random::u64() as u32;
                 Outgoing { ssrc, cname: &cname, ..Outgoing::default() }.write(&mut self.packet);
-                send(&mut self.link, &self.packet, &mut self.packets_dropped);
+                send(self.link.as_ref(), &self.packet, &mut self.packets_dropped);
             }
             _ => self.answer = Answer::Ready,
         }
@@ -276,21 +293,18 @@ impl Feed {
             if !matches!(self.media.wire, WireFormat::Raw(_)) {
                 pad(&mut self.packet, self.media.padding, DATAGRAM_BYTES_MIN);
             }
-            send(&mut self.link, &self.packet, &mut self.packets_dropped);
+            send(self.link.as_ref(), &self.packet, &mut self.packets_dropped);
         }
     }
 
     fn stats(&self) -> sender::Stats {
         self.stream.as_ref().map(|stream| stream.sender.stats()).unwrap_or_default()
     }
-
-    fn is_plain(&self) -> bool {
-        self.destination.credentials.is_none()
-    }
 }
 
-fn send(link: &mut Option<Link>, packet: &[u8], dropped: &mut u64) {
-    match link.as_mut().map(|link| link.send(packet)) {
+fn send(link: Option<&SharedLink>, packet: &[u8], dropped: &mut u64) {
+    let link = link.and_then(|link| link.lock().ok());
+    match link.map(|mut link| link.send(packet)) {
         Some(Ok(link::Sent::Dropped)) => *dropped += 1,
         // The reading side says that the link is down, and why. But each refusal of a datagram is
         // told to one side only, so the link stays until the reading side has heard of one, too.

@@ -5,6 +5,7 @@
 //! of [`run`] keeps the links, reads what the servers say, and waits for the end.
 
 mod feed;
+mod hearing;
 mod media;
 mod send;
 mod shaping;
@@ -28,14 +29,19 @@ use crate::error::Error;
 use crate::link::quic::DATAGRAM_BYTES_MIN;
 use crate::link::tcp::Framing;
 use crate::link::{
-    Credentials, Link, LinkEvent, Protocol, Security, Target, Transport, Via, keep, keep_connected_every_way,
+    self, Credentials, LinkEvent, Protocol, Security, SharedLink, Target, Transport, Via, keep,
+    keep_connected_every_way,
 };
 use crate::recording::{self, Recorders, Recording};
 use crate::report::{Event, Report, host_port};
+use crate::server;
 use crate::volume::Volume;
 
+pub(crate) use feed::To;
+use hearing::{Arrivals, Hearing};
 use media::PayloadMax;
-use send::{FromSend, SendEvent};
+use send::FromSend;
+pub(crate) use send::SendEvent;
 pub use status::{Counted, FeedStatus, Sent, State, Status};
 
 /// What a client does.
@@ -59,6 +65,9 @@ pub struct Config {
     pub media: Media,
     /// Give up a server that is not there, rather than wait for it.
     pub no_wait: bool,
+    /// How what the servers send back is played; `None` does not ask for it. What is said of listening
+    /// and of trust does not count: it comes over the links that there are.
+    pub duplex: Option<Box<server::Config>>,
 }
 
 /// One server.
@@ -128,6 +137,9 @@ impl Config {
                     .into(),
             ));
         }
+        if let (WireFormat::Raw(_), Some(_)) = (&self.media.wire, &self.duplex) {
+            return Err(Error::Usage("--duplex needs more than bare samples: leave out --raw".into()));
+        }
         let (WireFormat::Rtp { codec: Codec::Opus, .. }, PayloadMax::Bytes(max), Some(frame)) =
             (&self.media.wire, self.payload_max(), self.media.frame)
         else {
@@ -158,11 +170,74 @@ pub async fn run(
 /// The same, as loud as `volume` says in every moment.
 pub async fn run_with(
     config: Config,
-    mut volume: watch::Receiver<Volume>,
+    volume: watch::Receiver<Volume>,
     report: impl Fn(Report) + Send + Clone + 'static,
     shutdown: impl Future<Output = ()>,
 ) -> Result<Counted, Error> {
     config.check()?;
+    let (heard, last_heard) = watch::channel(None);
+    let links = {
+        let (config, report) = (config.clone(), report.clone());
+        |tell| async move {
+            let (arrivals, hearing) = hearing::start(config.duplex.clone(), heard, report);
+            let mut links = keep_links(&config, &tell, &arrivals);
+            tokio::join!(links.join_next(), hearing); // neither ends
+        }
+    };
+    let report = move |told| {
+        report(match told {
+            Report::Client(status) => Report::Client(Status { talkback: last_heard.borrow().clone(), ..status }),
+            told => told,
+        });
+    };
+    let (result, counted, links) = stream(config, volume, links, report.clone(), shutdown).await?;
+    // All at the same time, as each may take its while.
+    links.into_iter().map(link::finish).collect::<JoinSet<()>>().join_all().await;
+    if result.is_ok() || counted.destinations.iter().any(|sent| sent.stats.packets_sent > 0) {
+        report(Report::Event(Event::Sent(counted.clone())));
+    }
+    result.map(|()| counted)
+}
+
+/// The same over links that somebody else keeps, and says of what happens to them; none is ended.
+pub(crate) async fn run_over_links(
+    config: Config,
+    mut events: UnboundedReceiver<SendEvent>,
+    report: impl Fn(Report) + Send + Clone + 'static,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), Error> {
+    let pass_on = |tell: Tell| async move {
+        while let Some(event) = events.recv().await {
+            tell.say(event);
+        }
+    };
+    let volume = watch::channel(config.volume).1;
+    stream(config, volume, pass_on, report, shutdown).await?.0
+}
+
+/// What goes to the send thread.
+#[derive(Clone)]
+struct Tell {
+    events: mpsc::Sender<SendEvent>,
+    thread: std::thread::Thread,
+}
+
+impl Tell {
+    fn say(&self, event: SendEvent) {
+        let _ = self.events.send(event); // a send thread that is gone has told why
+        self.thread.unpark();
+    }
+}
+
+/// Sends the source over links that `links` keeps, for as long as it is asked; what came of it, what
+/// was counted, and the links, over which the last packets may still be on their way.
+async fn stream<F: Future>(
+    config: Config,
+    mut volume: watch::Receiver<Volume>,
+    links: impl FnOnce(Tell) -> F,
+    report: impl Fn(Report) + Send + Clone + 'static,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(Result<(), Error>, Counted, Vec<SharedLink>), Error> {
     config.source.check()?; // a file that can't be played is no reason to wait for a server
     let (events, inbox) = mpsc::channel();
     let (to_us, mut from_send) = tokio::sync::mpsc::unbounded_channel();
@@ -174,26 +249,19 @@ pub async fn run_with(
         let thread = std::thread::Builder::new().name("send".into());
         thread.spawn(move || send::run(&config, &inbox, report, &to_us, (xruns, recorders))).map_err(Error::Thread)?
     };
-    let wake = sending.thread().clone();
-    let tell = move |event| {
-        let _ = events.send(event); // a send thread that is gone has told why
-        wake.unpark();
-    };
-
-    let mut keep_links = JoinSet::new();
-    for (index, destination) in config.destinations.iter().enumerate() {
-        let tell = tell.clone();
-        let handle = move |event: LinkEvent| tell(SendEvent::Link(index, event));
-        keep_links.spawn(keep_link(config.clone(), destination.clone(), handle));
-    }
-    let start = || start_source(&config, recorders.as_ref(), &xruns, sending.thread().clone(), tell.clone());
+    let tell = Tell { events, thread: sending.thread().clone() };
+    let links = links(tell.clone());
     let streaming = async {
+        let start = || start_source(&config, recorders.as_ref(), &xruns, &tell);
         // A card or a pipe can't wait: its sound is now. A file begins when somebody hears it.
         let mut source = if config.source.is_live() { Some(start()?) } else { None };
         loop {
             match from_send.recv().await {
                 Some(FromSend::Ready) if source.is_none() => source = Some(start()?),
                 Some(FromSend::Ready) => {}
+                Some(FromSend::Ended(Err(Error::Device(error)))) if config.duplex.is_some() => {
+                    report(Report::Event(Event::HalfEnded { half: "nothing is sent", why: error.to_string() }));
+                }
                 Some(FromSend::Ended(result)) => return result,
                 None => return Ok(()),
             }
@@ -201,41 +269,62 @@ pub async fn run_with(
     };
     let follow_volume = async {
         while volume.changed().await.is_ok() {
-            tell(SendEvent::Volume(*volume.borrow_and_update()));
+            tell.say(SendEvent::Volume(*volume.borrow_and_update()));
         }
+    };
+    let for_ever = async {
+        tokio::join!(links, follow_volume);
         std::future::pending::<()>().await // as it is now, to the end
     };
     let result = tokio::select! {
         result = streaming => result,
-        () = follow_volume => unreachable!("it is followed until it is dropped"),
+        () = for_ever => unreachable!("it has no end"),
         // Good-bye is said before the source is closed, which may take a while.
-        () = async { shutdown.await; tell(SendEvent::Finish) } => Ok(()),
+        () = async { shutdown.await; tell.say(SendEvent::Finish) } => Ok(()),
     };
-    tell(SendEvent::Finish);
-    keep_links.shutdown().await;
+    tell.say(SendEvent::Finish);
     let (counted, links) = join(sending, &mut from_send).await;
-    // All at the same time, as each may take its while.
-    links.into_iter().map(Link::finish).collect::<JoinSet<()>>().join_all().await;
-    if result.is_ok() || counted.destinations.iter().any(|sent| sent.stats.packets_sent > 0) {
-        report(Report::Event(Event::Sent(counted.clone())));
+    Ok((result, counted, links))
+}
+
+/// Keeps the links to all destinations until it is dropped.
+fn keep_links(config: &Config, tell: &Tell, arrivals: &Arrivals) -> JoinSet<()> {
+    let mut links = JoinSet::new();
+    for (id, destination) in config.destinations.iter().enumerate() {
+        let (peer, encrypted) = (destination.to_string(), destination.credentials.is_some());
+        let hearing = Hearing::new(&peer, encrypted, arrivals.clone());
+        tell.say(SendEvent::Add(id, To { peer, encrypted, no_wait: config.no_wait }));
+        let tell = tell.clone();
+        let handle = move |event| match event {
+            LinkEvent::Up(link) => {
+                let link = link::shared(link);
+                hearing.begin(&link);
+                tell.say(SendEvent::Up(id, link));
+            }
+            LinkEvent::Packet(bytes) => {
+                hearing.handle_packet(&bytes);
+                tell.say(SendEvent::Link(id, LinkEvent::Packet(bytes)));
+            }
+            event => tell.say(SendEvent::Link(id, event)),
+        };
+        links.spawn(keep_link(config.clone(), destination.clone(), handle));
     }
-    result.map(|()| counted)
+    links
 }
 
 fn start_source(
     config: &Config,
     recorders: Option<&Recorders>,
     xruns: &Xruns,
-    wake: std::thread::Thread,
-    tell: impl Fn(SendEvent) + Send + Clone + 'static,
+    tell: &Tell,
 ) -> Result<device::Running, Error> {
     let make = {
         let (tell, media, payload_max) = (tell.clone(), config.media.clone(), config.payload_max());
         let (map, recorders) = (config.map.clone(), recorders.cloned());
         move |shape: &Shape| -> device::Capture {
             let frames = media::frames_worth_sending(&media, &mapped(&map, shape), payload_max);
-            let (mut tap, captured) = capture::tap(*shape, wake.clone(), frames);
-            tell(SendEvent::Captured(captured));
+            let (mut tap, captured) = capture::tap(*shape, tell.thread.clone(), frames);
+            tell.say(SendEvent::Captured(captured));
             let mut recorder = recorders.as_ref().and_then(|recorders| recorders.of_card(shape));
             Box::new(move |samples, age| {
                 tap.handle(clock::now(), age, samples);
@@ -243,7 +332,8 @@ fn start_source(
             })
         }
     };
-    let notify = move |notice: Notice| tell(SendEvent::Source(notice));
+    let tell = tell.clone();
+    let notify = move |notice: Notice| tell.say(SendEvent::Source(notice));
     Ok(device::start_source(&config.source, config.wanted, xruns.clone(), make, notify)?)
 }
 
@@ -254,14 +344,15 @@ fn mapped(map: &ChannelMap, shape: &Shape) -> Shape {
 
 /// Keeps the link that was asked for until it is dropped.
 async fn keep_link(config: Config, destination: Destination, handle: impl Fn(LinkEvent)) {
-    let Config { protocol, media, .. } = config;
+    let Config { protocol, media, duplex, .. } = config;
     let Destination { host, port, credentials, also } = destination;
     let security = match (credentials, &media.wire) {
         (Some(credentials), _) => Security::Encrypted(Box::new(credentials)),
         (None, WireFormat::Rtp { .. }) => Security::Plain(Framing::Rfc4571),
         (None, WireFormat::Raw(_)) => Security::Plain(Framing::None),
     };
-    let target = Target { host, port, transport: Transport::Udp, via: Via::Usual, security };
+    let (transport, via, duplex) = (Transport::Udp, Via::Usual, duplex.is_some());
+    let target = Target { host, port, transport, via, security, duplex };
     match also.is_empty() {
         true => keep(target, protocol, handle).await,
         false => keep_connected_every_way(target, also, protocol, handle).await,
@@ -270,9 +361,9 @@ async fn keep_link(config: Config, destination: Destination, handle: impl Fn(Lin
 
 /// Waits for the send thread to say good-bye on the wire; it never waits for anything itself.
 async fn join(
-    sending: std::thread::JoinHandle<(Counted, Vec<Link>)>,
+    sending: std::thread::JoinHandle<(Counted, Vec<SharedLink>)>,
     from_send: &mut UnboundedReceiver<FromSend>,
-) -> (Counted, Vec<Link>) {
+) -> (Counted, Vec<SharedLink>) {
     while from_send.recv().await.is_some() {} // until it drops its end
     sending.join().unwrap_or_default()
 }

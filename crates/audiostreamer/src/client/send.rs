@@ -6,7 +6,7 @@ use std::time::Duration;
 use audiostreamer_core::{Format, Instant, Packetizer};
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::feed::{Answer, Feed};
+use super::feed::{Answer, Feed, To};
 use super::media::{packetizer_config, sender_config};
 use super::shaping::Shaping;
 use super::status::{Counted, Status};
@@ -15,7 +15,7 @@ use crate::capture::Captured;
 use crate::clock;
 use crate::device::{Notice, Xruns, priority};
 use crate::error::Error;
-use crate::link::{Link, LinkEvent};
+use crate::link::{LinkEvent, SharedLink};
 use crate::recording::{Packet, PacketRecorder, Recorders};
 use crate::report::{Event, Report};
 use crate::volume::Volume;
@@ -25,7 +25,13 @@ pub enum SendEvent {
     /// A device was opened: from now on blocks come from here.
     Captured(Captured),
     Source(Notice),
-    /// Of the destination with that place in the configuration.
+    /// Somebody is to hear, from now on; the number is what that feed is called.
+    Add(usize, To),
+    /// That one is to hear no more, and is told so.
+    Remove(usize),
+    /// It has a link now.
+    Up(usize, SharedLink),
+    /// What else happens to its link.
     Link(usize, LinkEvent),
     Volume(Volume),
     /// Say good-bye and end.
@@ -51,7 +57,7 @@ pub fn run(
     report: impl Fn(Report),
     tell: &UnboundedSender<FromSend>,
     (xruns, recorders): (Xruns, Option<Recorders>),
-) -> (Counted, Vec<Link>) {
+) -> (Counted, Vec<SharedLink>) {
     if !priority::raise_for_audio() {
         report(Report::Event(Event::NoRealTime));
     }
@@ -64,8 +70,8 @@ pub fn run(
             Err(error) => drop(tell.send(FromSend::Ended(Err(error)))),
         }
     }
-    thread.feeds.iter_mut().flatten().for_each(Feed::say_goodbye);
-    (thread.counted(), thread.feeds.into_iter().flatten().filter_map(Feed::into_link).collect())
+    thread.feeds.iter_mut().for_each(|(_, feed)| feed.say_goodbye());
+    (thread.counted(), thread.feeds.into_iter().filter_map(|(_, feed)| feed.into_link()).collect())
 }
 
 enum Turn {
@@ -85,8 +91,8 @@ struct SendThread<'a, R> {
     /// As last told.
     volume: Volume,
     stream: Option<Stream>,
-    /// One for each destination, in the same order; none for one that was given up.
-    feeds: Vec<Option<Feed>>,
+    /// In the order in which they were added.
+    feeds: Vec<(usize, Feed)>,
     counted: Counted,
     send_delay: Duration,
     next_status: Instant,
@@ -97,6 +103,8 @@ struct SendThread<'a, R> {
 /// What belongs to one format: a source that comes back with another shape gets a new one.
 struct Stream {
     format: Format,
+    /// For who reads it.
+    description: String,
     shaping: Shaping,
     packetizer: Packetizer,
     recorder: Option<PacketRecorder>,
@@ -119,7 +127,7 @@ impl<'a, R: Fn(Report)> SendThread<'a, R> {
             captured: None,
             volume: config.volume,
             stream: None,
-            feeds: config.destinations.iter().map(|destination| Some(Feed::new(config, destination))).collect(),
+            feeds: Vec::new(),
             counted: Counted::default(),
             send_delay: Duration::ZERO,
             next_status: now,
@@ -139,7 +147,19 @@ impl<'a, R: Fn(Report)> SendThread<'a, R> {
                         turn = Turn::Ended;
                     }
                 }
-                SendEvent::Link(index, event) => self.handle_link(index, event)?,
+                SendEvent::Add(id, to) => self.add(id, to)?,
+                SendEvent::Remove(id) => self.remove(id),
+                SendEvent::Up(id, link) => {
+                    if !self.feeds.iter().any(|(_, feed)| feed.has_link()) {
+                        self.discard_captured(); // captured while there was no link: the past
+                    }
+                    self.feeds
+                        .iter_mut()
+                        .filter(|(known, _)| *known == id)
+                        .for_each(|(_, feed)| feed.begin(link.clone()));
+                    self.tell_ready();
+                }
+                SendEvent::Link(id, event) => self.handle_link(id, event)?,
                 SendEvent::Volume(volume) => {
                     self.volume = volume;
                     self.stream.iter_mut().for_each(|stream| stream.shaping.set(volume));
@@ -164,13 +184,30 @@ impl<'a, R: Fn(Report)> SendThread<'a, R> {
         let packetizer = Packetizer::new(packetizer_config)?;
         let frame = audiostreamer_core::duration_of(packetizer_config.frames as u64, format.rate);
         let description = format!("{format}, frames of {} ms", frame.as_micros() as f64 / 1e3);
-        for feed in self.feeds.iter_mut().flatten() {
+        for (_, feed) in &mut self.feeds {
             feed.open(sender_config(media, format)?, description.clone());
         }
         let recorder = self.recorders.as_ref().and_then(|recorders| recorders.of_packets(format, None));
-        self.stream = Some(Stream { format, shaping, packetizer, recorder });
+        self.stream = Some(Stream { format, description, shaping, packetizer, recorder });
         self.captured = Some(captured);
         Ok(())
+    }
+
+    fn add(&mut self, id: usize, to: To) -> Result<(), Error> {
+        let media = &self.config.media;
+        let mut feed = Feed::new(media.clone(), to);
+        if let Some(stream) = &self.stream {
+            feed.open(sender_config(media, stream.format)?, stream.description.clone());
+        }
+        self.feeds.push((id, feed));
+        Ok(())
+    }
+
+    fn remove(&mut self, id: usize) {
+        for (_, mut feed) in self.feeds.extract_if(.., |(known, _)| *known == id) {
+            feed.say_goodbye();
+            self.counted.destinations.push(feed.sent());
+        }
     }
 
     fn handle_notice(&mut self, notice: Notice) -> Result<Turn, Error> {
@@ -184,11 +221,9 @@ impl<'a, R: Fn(Report)> SendThread<'a, R> {
         Ok(Turn::Again)
     }
 
-    fn handle_link(&mut self, index: usize, event: LinkEvent) -> Result<(), Error> {
-        if matches!(event, LinkEvent::Up(_)) && !self.feeds.iter().flatten().any(Feed::has_link) {
-            self.discard_captured(); // captured while there was no link: the past
-        }
-        let Some(feed) = &mut self.feeds[index] else { return Ok(()) };
+    fn handle_link(&mut self, id: usize, event: LinkEvent) -> Result<(), Error> {
+        let Some(index) = self.feeds.iter().position(|(known, _)| *known == id) else { return Ok(()) };
+        let feed = &mut self.feeds[index].1;
         feed.handle_link(event, &|event| (self.report)(Report::Event(event)));
         match feed.take_failure() {
             Some(error) => self.give_up(index, error),
@@ -201,9 +236,9 @@ impl<'a, R: Fn(Report)> SendThread<'a, R> {
 
     /// Goes on with the others; where there are none left, the error is that of the whole.
     fn give_up(&mut self, index: usize, error: Error) -> Result<(), Error> {
-        let Some(feed) = self.feeds[index].take() else { return Ok(()) };
+        let (_, feed) = self.feeds.remove(index);
         self.counted.destinations.push(feed.sent());
-        if self.feeds.iter().all(Option::is_none) {
+        if self.feeds.is_empty() {
             return Err(error);
         }
         self.say(Event::GivenUp { peer: feed.peer(), why: error.to_string() });
@@ -213,7 +248,7 @@ impl<'a, R: Fn(Report)> SendThread<'a, R> {
 
     /// A source that can wait waits until all have answered who are there.
     fn tell_ready(&self) {
-        let answers = || self.feeds.iter().flatten().map(Feed::answer);
+        let answers = || self.feeds.iter().map(|(_, feed)| feed.answer());
         if answers().any(|answer| answer == Answer::Ready) && answers().all(|answer| answer != Answer::Unknown) {
             let _ = self.tell.send(FromSend::Ready);
         }
@@ -241,16 +276,16 @@ impl<'a, R: Fn(Report)> SendThread<'a, R> {
     fn send_frames(&mut self) -> Result<(), Error> {
         let Some(stream) = &mut self.stream else { return Ok(()) };
         // Coded once, for all who need copies as for the one who has room for the best.
-        let copies = self.feeds.iter().flatten().filter_map(Feed::copies);
+        let copies = self.feeds.iter().filter_map(|(_, feed)| feed.copies());
         stream.packetizer.set_copies(copies.max_by_key(|copies| copies.opus.bitrate_bps))?;
-        stream.packetizer.set_loss(self.feeds.iter().flatten().map(Feed::loss).fold(0.0, f64::max))?;
+        stream.packetizer.set_loss(self.feeds.iter().map(|(_, feed)| feed.loss()).fold(0.0, f64::max))?;
         while let Some(frame) = stream.packetizer.poll()? {
             if let Some(recorder) = &stream.recorder {
                 let (time, frames, payload) = (frame.time, frame.frames as u32, frame.payload.to_vec());
                 recorder.record(Packet { time, frames, at: clock::now(), payload });
             }
             let now = clock::now();
-            let mut linked = self.feeds.iter_mut().flatten().filter(|feed| feed.has_link()).peekable();
+            let mut linked = self.feeds.iter_mut().map(|(_, feed)| feed).filter(|feed| feed.has_link()).peekable();
             if linked.peek().is_some() {
                 self.send_delay = now - frame.captured;
                 self.started.get_or_insert(now);
@@ -276,7 +311,7 @@ impl<'a, R: Fn(Report)> SendThread<'a, R> {
             return;
         }
         self.next_status = now + STATUS_INTERVAL;
-        for feed in self.feeds.iter_mut().flatten() {
+        for (_, feed) in &mut self.feeds {
             feed.handle_time(now, &|event| (self.report)(Report::Event(event)));
         }
         self.tell_ready();
@@ -287,7 +322,8 @@ impl<'a, R: Fn(Report)> SendThread<'a, R> {
             peak,
             xruns: self.xruns.count(),
             send_delay: self.send_delay,
-            destinations: self.feeds.iter().flatten().map(Feed::status).collect(),
+            destinations: self.feeds.iter().map(|(_, feed)| feed.status()).collect(),
+            talkback: None,
         }));
     }
 
@@ -299,7 +335,7 @@ impl<'a, R: Fn(Report)> SendThread<'a, R> {
         let mut counted = self.counted.clone();
         counted.duration = self.started.map_or(Duration::ZERO, |started| self.last_sent - started);
         counted.xruns = self.xruns.count();
-        counted.destinations.extend(self.feeds.iter().flatten().map(Feed::sent));
+        counted.destinations.extend(self.feeds.iter().map(|(_, feed)| feed.sent()));
         counted
     }
 }

@@ -7,6 +7,7 @@ use audiostreamer_core::{Format, sender};
 
 use crate::link::Transport;
 use crate::report::{Count, Meter, Milliseconds};
+use crate::server;
 use crate::volume::Volume;
 
 /// A snapshot, several times a second.
@@ -24,6 +25,8 @@ pub struct Status {
     pub send_delay: Duration,
     /// How each of those stands that are not given up, in the order of the configuration.
     pub destinations: Vec<FeedStatus>,
+    /// What comes back, where that was asked for.
+    pub talkback: Option<Box<server::Status>>,
 }
 
 /// How one destination stands.
@@ -98,7 +101,11 @@ impl fmt::Display for Status {
         if self.xruns > 0 {
             write!(f, "  {}", Count(self.xruns, "xrun"))?;
         }
-        write!(f, "  send delay {}", Milliseconds(self.send_delay))
+        write!(f, "  send delay {}", Milliseconds(self.send_delay))?;
+        match &self.talkback {
+            Some(talkback) => write!(f, "  hears {talkback}"),
+            None => Ok(()),
+        }
     }
 }
 

@@ -151,6 +151,7 @@ fn server_config(sink: SinkSpec, identity: &Identity) -> server::Config {
             gate: Gate { own: identity.fingerprint(), list: None, open: false },
         }),
         announce: false,
+        duplex: None,
         limits: server::Limits::default(),
     }
 }
@@ -183,5 +184,6 @@ fn client_config(server: SocketAddr, source: SourceSpec, identity: Identity) -> 
             padding: 0,
         },
         no_wait: true,
+        duplex: None,
     }
 }

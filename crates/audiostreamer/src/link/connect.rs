@@ -30,6 +30,8 @@ pub struct Target {
     pub via: Via,
     /// In the clear or not.
     pub security: Security,
+    /// Whether we would hear it, too. Only an encrypted link has a word for that.
+    pub duplex: bool,
 }
 
 impl Target {
@@ -126,8 +128,8 @@ async fn run(target: &Target, address: SocketAddr, handle: &impl Fn(LinkEvent)) 
         (Security::Plain(_), Transport::Udp) => run_udp(address, &target.via, handle).await,
         (Security::Plain(framing), Transport::Tcp) => run_tcp(address, &target.via, *framing, handle).await,
         (Security::Encrypted(credentials), transport) => {
-            let name = host_port(&target.host, target.port);
-            let peer = secure::Peer { name, address, via: &target.via, credentials };
+            let (name, duplex) = (host_port(&target.host, target.port), target.duplex);
+            let peer = secure::Peer { name, address, via: &target.via, credentials, duplex };
             match transport {
                 Transport::Udp => peer.run_quic(handle).await,
                 Transport::Tcp => peer.run_tls(handle).await,

@@ -56,6 +56,9 @@ pub struct Hello {
     /// The client's part of a pairing (SPAKE2).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pair: Option<String>,
+    /// Whether it would hear the server, too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    duplex: bool,
 }
 
 /// Why a client is not let in. Only these words travel: text from a stranger is never shown.
@@ -98,12 +101,22 @@ pub enum Refusal {
 impl Hello {
     /// A client's first message.
     pub fn new(token: Option<&Token>) -> Self {
-        Self { version: VERSION, token: token.map(Token::secret), pair: None }
+        Self { version: VERSION, token: token.map(Token::secret), pair: None, duplex: false }
     }
 
     /// That of a client at which a code was typed.
     pub fn pairing(message: String) -> Self {
-        Self { version: VERSION, token: None, pair: Some(message) }
+        Self { version: VERSION, token: None, pair: Some(message), duplex: false }
+    }
+
+    /// The same of a client that would hear the server, too, where `duplex`.
+    pub fn hearing(self, duplex: bool) -> Self {
+        Self { duplex, ..self }
+    }
+
+    /// Whether the client would hear the server, too.
+    pub fn duplex(&self) -> bool {
+        self.duplex
     }
 
     /// The client's part of a pairing, where it wants one.
@@ -125,9 +138,10 @@ impl Hello {
 /// Without the token: logs carry none.
 impl fmt::Debug for Hello {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { version, token, pair } = self;
+        let Self { version, token, pair, duplex } = self;
         let (token, pair) = (token.is_some(), pair.is_some());
-        f.debug_struct("Hello").field("version", version).field("token", &token).field("pair", &pair).finish()
+        let mut shown = f.debug_struct("Hello");
+        shown.field("version", version).field("token", &token).field("pair", &pair).field("duplex", duplex).finish()
     }
 }
 
@@ -168,6 +182,7 @@ mod tests {
             Message::Accepted { proof: None },
             Message::Accepted { proof: Some("A".into()) },
             Message::Hello(Hello::pairing("A".into())),
+            Message::Hello(Hello::new(None).hearing(true)),
             Message::Pair { message: "A".into() },
             Message::Proof { proof: "A".into() },
             Message::Refused { reason: Refusal::ExpiredToken },
@@ -183,7 +198,8 @@ mod tests {
     #[test]
     fn what_a_later_version_adds_is_passed_over() {
         let hello = br#"{"hello":{"version":2,"colour":"blue"}}"#;
-        assert_eq!(Message::parse(hello), Some(Message::Hello(Hello { version: 2, token: None, pair: None })));
+        assert_eq!(Message::parse(hello), Some(Message::Hello(Hello { version: 2, ..Hello::new(None) })));
+        assert!(!String::from_utf8(Message::Hello(Hello::new(None)).json()).unwrap().contains("duplex"));
         let refused = br#"{"refused":{"reason":"full-moon"}}"#;
         assert_eq!(Message::parse(refused), Some(Message::Refused { reason: Refusal::Other }));
     }

@@ -88,6 +88,19 @@ pub fn shared(link: Link) -> SharedLink {
     Arc::new(Mutex::new(link))
 }
 
+/// Ends the connection as soon as what was sent has gone out. Only QUIC leaves sending to the runtime,
+/// and so only there is anything to wait for.
+pub async fn finish(link: SharedLink) {
+    let queues = link.lock().ok().and_then(|link| match &*link {
+        Link::Quic(connection) => Some(Link::Quic(connection.clone())),
+        Link::Ways(ways) => Some(Link::Ways(ways.clone())),
+        Link::Udp { .. } | Link::Tcp(_) | Link::Tls(_) => None,
+    });
+    if let Some(link) = queues {
+        link.finish().await;
+    }
+}
+
 /// What became of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sent {
@@ -128,6 +141,17 @@ impl Link {
     /// Whether others on the way can listen.
     pub fn is_encrypted(&self) -> bool {
         matches!(self, Link::Quic(_) | Link::Tls(_) | Link::Ways(_)) // only such have several
+    }
+
+    /// Where it goes to; `None` where the connection has gone.
+    pub fn address(&self) -> Option<SocketAddr> {
+        match self {
+            Link::Udp { peer, .. } => Some(*peer),
+            Link::Tcp(writer) => writer.address(),
+            Link::Quic(connection) => Some(connection.remote_address()),
+            Link::Tls(writer) => writer.address(),
+            Link::Ways(ways) => ways.address(),
+        }
     }
 
     /// The QUIC connection that it is, if it is one.

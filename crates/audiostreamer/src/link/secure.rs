@@ -46,6 +46,8 @@ pub(super) struct Peer<'a> {
     pub address: SocketAddr,
     pub via: &'a Via,
     pub credentials: &'a Credentials,
+    /// Whether we would hear it, too.
+    pub duplex: bool,
 }
 
 impl Peer<'_> {
@@ -122,7 +124,8 @@ impl Peer<'_> {
     async fn ask(&self, mut talk: Conversation<'_>) -> Result<Asked, Ended> {
         let asking = async {
             let Some(code) = self.credentials.code.current() else {
-                talk.say(&Message::Hello(Hello::new(self.credentials.token.as_ref()))).await?;
+                let hello = Hello::new(self.credentials.token.as_ref()).hearing(self.duplex);
+                talk.say(&Message::Hello(hello)).await?;
                 return Ok(Asked::Unanswered);
             };
             self.pair(&mut talk, &code).await.map(|()| Asked::Accepted)
@@ -153,7 +156,7 @@ impl Peer<'_> {
     async fn pair(&self, talk: &mut Conversation<'_>, code: &Code) -> Result<(), Ended> {
         let impostor = || self.failed(AuthError::NotThePaired { peer: self.name.clone() });
         let (exchange, message) = Exchange::client(code, talk.exporter()?);
-        talk.say(&Message::Hello(Hello::pairing(message))).await?;
+        talk.say(&Message::Hello(Hello::pairing(message).hearing(self.duplex))).await?;
         let proofs = match talk.hear().await? {
             Some(Message::Pair { message }) => exchange.finish(&message).ok_or_else(impostor)?,
             other => return self.accepted(other).and(Err(impostor())),

@@ -1,6 +1,7 @@
 //! Packets over TCP that stay live: what can't be written now is dropped, not queued.
 
 use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use audiostreamer_core::framing;
@@ -47,6 +48,11 @@ pub struct TcpWriter {
 }
 
 impl TcpWriter {
+    /// Of the other end.
+    pub(super) fn address(&self) -> Option<SocketAddr> {
+        self.stream.peer_addr().ok()
+    }
+
     /// A writer at the start of a record. [`tune`] the connection first.
     pub fn new(stream: OwnedWriteHalf, framing: Framing) -> Self {
         Self { stream, framing, rest: Vec::new() }

@@ -3,7 +3,7 @@
 //! got its number must be sent.
 
 use std::io::{self, Read, Write};
-use std::net::Shutdown;
+use std::net::{Shutdown, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use audiostreamer_core::framing::{self, Deframer};
@@ -118,6 +118,11 @@ pub struct TlsWriter {
 }
 
 impl TlsWriter {
+    /// Of the other end.
+    pub(super) fn address(&self) -> Option<SocketAddr> {
+        self.stream.socket.peer_addr().ok()
+    }
+
     /// The only writer of that connection.
     pub fn new(stream: Arc<TlsStream>) -> Self {
         Self { stream, record: Vec::new(), rest: Vec::new() }

@@ -1,6 +1,7 @@
 //! Several ways to one peer at the same time: what is sent goes over all of them, so that an outage of one
 //! is not heard.
 
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::mpsc::unbounded_channel;
@@ -34,6 +35,10 @@ impl Ways {
             true => Transport::Udp,
             false => Transport::Tcp,
         }
+    }
+
+    pub(super) fn address(&self) -> Option<SocketAddr> {
+        self.all().find_map(|way| way.as_ref().and_then(Link::address))
     }
 
     pub(super) async fn finish(self) {

@@ -6,6 +6,7 @@ use audiostreamer_core::playout::{Latency, Profile};
 use audiostreamer_core::{Format, PayloadTypes};
 
 use super::Limits;
+use crate::client;
 use crate::device::{SinkSpec, Wanted};
 use crate::recording;
 use crate::trust::{Gate, Identity};
@@ -39,6 +40,8 @@ pub struct Config {
     pub encryption: Option<Encryption>,
     /// Whether the local network is told that it is there; only one that encrypts is announced.
     pub announce: bool,
+    /// What is sent back to clients that ask for it, which are its destinations; `None` sends nothing.
+    pub duplex: Option<Box<client::Config>>,
     /// What strangers may cost.
     pub limits: Limits,
 }

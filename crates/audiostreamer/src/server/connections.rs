@@ -39,6 +39,8 @@ pub(super) enum ConnectionEvent {
         peer: Peer,
         link: SharedLink,
         admission: trust::Admission,
+        /// Whether it would hear us, too.
+        duplex: bool,
     },
     /// A whole packet, or where there is no framing whatever was read.
     Bytes {
@@ -158,6 +160,12 @@ impl Connections {
     /// The way back.
     pub fn link(&self, peer: &Peer) -> Option<SharedLink> {
         self.open.iter().find(|open| open.peer == *peer).map(|open| open.link.clone())
+    }
+
+    /// The latest connection of that client.
+    pub fn of_client(&self, peer: &Peer) -> Option<(Peer, SharedLink)> {
+        let open = self.open.iter().rev().find(|open| open.peer.is_same_client(peer))?;
+        Some((open.peer, open.link.clone()))
     }
 
     /// Connections that were turned away.

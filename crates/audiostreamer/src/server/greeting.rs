@@ -81,9 +81,9 @@ impl Greeter {
         let peer = stranger.peer(Transport::Udp, key);
         let talk = Conversation::Quic { connection: &connection, to: &mut to, from: &mut from };
         match self.decide(key, talk).await.map_err(silently)? {
-            Ok((admission, proof)) => {
+            Ok(LetIn { admission, proof, duplex }) => {
                 let link = shared(Link::Quic(connection.clone()));
-                self.tell(ConnectionEvent::Opened { peer, link, admission }).await;
+                self.tell(ConnectionEvent::Opened { peer, link, admission, duplex }).await;
                 to.write_all(&Message::Accepted { proof }.record()).await.map_err(silently)?;
                 Ok((connection, to, peer))
             }
@@ -111,10 +111,10 @@ impl Greeter {
         let peer = stranger.peer(Transport::Tcp, key);
         let talk = Conversation::Tls { to: &mut writer, from: &mut reader };
         match self.decide(key, talk).await.map_err(silently)? {
-            Ok((admission, proof)) => {
+            Ok(LetIn { admission, proof, duplex }) => {
                 writer.send(&Message::Accepted { proof }.json()).map_err(silently)?;
                 let link = shared(Link::Tls(writer));
-                self.tell(ConnectionEvent::Opened { peer, link, admission }).await;
+                self.tell(ConnectionEvent::Opened { peer, link, admission, duplex }).await;
                 reader.lift_limit();
                 Ok((reader, peer))
             }
@@ -133,13 +133,15 @@ impl Greeter {
             Some(Message::Hello(hello)) if hello.version() == VERSION => hello,
             _ => return Ok(refused(Refusal::Version, key)),
         };
+        let duplex = hello.duplex();
         if let Some(message) = hello.pair() {
-            return self.pair(key, message, talk).await;
+            let paired = self.pair(key, message, talk).await?;
+            return Ok(paired.map(|let_in| LetIn { duplex, ..let_in }));
         }
         let gate = self.gate.clone();
         let decided = off_the_runtime(move || gate.admit(key, hello.token().as_ref())).await;
         Ok(match decided {
-            Ok(Ok(admission)) => Ok((admission, None)),
+            Ok(Ok(admission)) => Ok(LetIn { admission, proof: None, duplex }),
             Ok(Err(refusal)) => refused(refusal, key),
             Err(error) => Err((Refusal::UnknownKey, error.to_string())),
         })
@@ -169,7 +171,10 @@ impl Greeter {
             off_the_runtime(move || list.pair(&name, key)).await
         };
         Ok(match paired {
-            Ok(()) => Ok((Admission::Invited(name), Some(proofs.of_server()))),
+            Ok(()) => {
+                let (admission, proof) = (Admission::Invited(name), Some(proofs.of_server()));
+                Ok(LetIn { admission, proof, duplex: false })
+            }
             Err(error) => Err((Refusal::NoPairing, error.to_string())),
         })
     }
@@ -199,9 +204,17 @@ impl Greeter {
     }
 }
 
-/// Why somebody is let in, with the proof that he has asked for; or why not, for the client in a
-/// word, and for our user in a sentence.
-type Decision = Result<(Admission, Option<String>), (Refusal, String)>;
+/// That somebody is let in; or why not, for the client in a word, and for our user in a sentence.
+type Decision = Result<LetIn, (Refusal, String)>;
+
+/// Why somebody is let in, and what he wants.
+struct LetIn {
+    admission: Admission,
+    /// Where he has asked for one.
+    proof: Option<String>,
+    /// Whether he would hear us, too.
+    duplex: bool,
+}
 
 fn refused(refusal: Refusal, key: Fingerprint) -> Decision {
     Err((refusal, format!("{} (key {key})", reason(refusal))))

@@ -13,6 +13,7 @@ mod peer;
 mod quic;
 mod stats;
 mod stream;
+mod talkback;
 mod udp;
 
 use std::collections::VecDeque;
@@ -24,7 +25,8 @@ use audiostreamer_core::packet::Packet;
 use audiostreamer_core::playout::{Latency, Profile};
 use audiostreamer_core::rtcp::Outgoing;
 use audiostreamer_core::{Format, Instant};
-use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{Receiver, UnboundedSender, channel, unbounded_channel};
+use tokio::sync::oneshot;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use crate::clock;
@@ -38,8 +40,9 @@ use crate::report::{Event, Report};
 use crate::trust::Admission;
 use crate::volume::Volume;
 use connections::{ConnectionEvent, Connections};
-use peer::Peer;
+pub(crate) use peer::Peer;
 use stream::Stream;
+use talkback::Talkback;
 use udp::UdpPort;
 
 pub use admission::Limits;
@@ -88,30 +91,69 @@ pub async fn run(
 /// The same, and does what it is told meanwhile.
 pub async fn run_with(
     config: Config,
+    commands: Commands,
+    report: impl Fn(Report) + Send + Clone + 'static,
+    shutdown: impl Future<Output = ()>,
+) -> Result<Counted, Error> {
+    let ports = listen(&config)?;
+    let (_nobody, arrivals) = channel(1);
+    play(config, ports, arrivals, commands, report, shutdown).await
+}
+
+/// A packet that has come over somebody else's link.
+#[derive(Clone)]
+pub(crate) struct Arrival {
+    pub peer: Peer,
+    pub bytes: Vec<u8>,
+    /// The way back.
+    pub link: SharedLink,
+}
+
+/// Plays what comes over links that somebody else keeps, and listens nowhere.
+pub(crate) async fn run_over_links(
+    config: Config,
+    arrivals: Receiver<Arrival>,
+    report: impl Fn(Report) + Send + Clone + 'static,
+    shutdown: impl Future<Output = ()>,
+) -> Result<Counted, Error> {
+    let config = Config { udp: false, tcp: false, encryption: None, announce: false, ..config };
+    let ports = listen(&config)?;
+    play(config, ports, arrivals, Commands::none(), report, shutdown).await
+}
+
+async fn play(
+    config: Config,
+    (udp, mut connections, address): (UdpPort, Connections, SocketAddr),
+    mut arrivals: Receiver<Arrival>,
     mut commands: Commands,
     report: impl Fn(Report) + Send + Clone + 'static,
     shutdown: impl Future<Output = ()>,
 ) -> Result<Counted, Error> {
-    let (udp, mut connections, address) = listen(&config)?;
     let (sink_events, mut from_sink) = unbounded_channel();
     let xruns = Xruns::default();
     // Dropped after the sink, and so with all that was played.
     let recording = Recording::of(config.record.as_ref(), &report)?;
     let recorders = recording.as_ref().map(Recording::recorders);
     let sink = start_sink(&config, recorders.clone(), xruns.clone(), sink_events)?;
-    let mut server = Server::new(config, report, recorders, xruns);
+    let (stop_talking, stopped) = oneshot::channel::<()>();
+    let (talkback, talking) = Talkback::start(config.duplex.clone(), report.clone(), async { drop(stopped.await) });
+    let mut talking = Box::pin(talking);
+    let mut server = Server::new(config, talkback, report, recorders, xruns);
     server.say(Event::Listening { address, transports: server.transports() });
     let announcement = server.announce(address);
 
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     tokio::pin!(shutdown);
+    let mut talks = true;
     let result = loop {
         tokio::select! {
             () = &mut shutdown => break Ok(()),
             datagram = udp.receive() => server.handle_datagram(&udp, datagram),
             event = connections.next() => server.handle_connection(&mut connections, event),
+            Some(Arrival { peer, bytes, link }) = arrivals.recv() => server.handle_packet(peer, &bytes, || Some(link)),
             command = commands.next() => server.handle_command(&mut connections, command),
+            () = &mut talking, if talks => talks = false,
             event = from_sink.recv() => match server.handle_sink(event) {
                 Ok(Playing::Goes) => {}
                 Ok(Playing::Ended) => break Ok(()),
@@ -121,6 +163,10 @@ pub async fn run_with(
             () = sleep(server.until_due()) => server.transmit_due(),
         }
     };
+    let _ = stop_talking.send(());
+    if talks {
+        talking.await; // says good-bye, and waits for nothing
+    }
     server.say_goodbye();
     drop(announcement);
     server.count_refused(&connections);
@@ -193,6 +239,7 @@ pub(crate) struct Output {
 
 struct Server<R> {
     config: Config,
+    talkback: Talkback,
     report: R,
     /// Our own name in reports.
     ssrc: u32,
@@ -221,9 +268,10 @@ struct Server<R> {
 }
 
 impl<R: Fn(Report)> Server<R> {
-    fn new(config: Config, report: R, recorders: Option<Recorders>, xruns: Xruns) -> Self {
+    fn new(config: Config, talkback: Talkback, report: R, recorders: Option<Recorders>, xruns: Xruns) -> Self {
         Self {
             config,
+            talkback,
             report,
             ssrc: crate::random::u64() as u32,
             cname: crate::random::cname(),
@@ -287,11 +335,15 @@ impl<R: Fn(Report)> Server<R> {
 
     fn handle_connection(&mut self, connections: &mut Connections, event: ConnectionEvent) {
         match event {
-            ConnectionEvent::Opened { peer, admission: Admission::Invited(name), .. } => {
-                let Some(key) = peer.key() else { return };
-                self.say(Event::ClientInvited { peer: peer.address(), name, key });
+            ConnectionEvent::Opened { peer, link, admission, duplex } => {
+                if let (Admission::Invited(name), Some(key)) = (admission, peer.key()) {
+                    self.say(Event::ClientInvited { peer: peer.address(), name, key });
+                }
+                // A second connection is one in reserve, until sound comes over it.
+                if duplex && self.config.duplex.is_some() && !self.talkback.is_heard_by(&peer) {
+                    self.talkback.send_over(peer, link);
+                }
             }
-            ConnectionEvent::Opened { .. } => {}
             ConnectionEvent::Rejected { address, why } => self.say_rejected(canonical(address), why),
             ConnectionEvent::Bytes { peer, bytes } => match self.config.wire {
                 WireFormat::Raw(format) => {
@@ -304,6 +356,7 @@ impl<R: Fn(Report)> Server<R> {
             },
             ConnectionEvent::Closed { peer } => {
                 connections.close(&peer);
+                self.talkback.close(&peer, connections.of_client(&peer));
                 self.finish_streams(&peer, "has closed the connection");
             }
         }
@@ -374,13 +427,15 @@ impl<R: Fn(Report)> Server<R> {
                 }
             }
             Some(Packet::Rtcp(rtcp)) => {
+                self.talkback.handle_rtcp(&peer, rtcp);
                 for index in (0..self.streams.len()).rev() {
                     if self.streams[index].peer().is_same_client(&peer) {
                         self.streams[index].handle_rtcp(now, rtcp);
                         self.play_outputs(index);
                     }
                 }
-                if !self.streams.iter().any(|stream| stream.peer().is_same_client(&peer)) {
+                let listens = self.config.udp || self.config.tcp; // or it is no question to us
+                if listens && !self.streams.iter().any(|stream| stream.peer().is_same_client(&peer)) {
                     self.answer_hello(rtcp, link);
                 }
             }
@@ -408,6 +463,7 @@ impl<R: Fn(Report)> Server<R> {
         let is_it = |stream: &Stream| stream.peer().is_same_client(&peer) && stream.source == Some(ssrc);
         if let Some(known) = self.streams.iter().position(is_it) {
             self.streams[known].handle_way(clock::now(), peer, link);
+            self.talk_over_the_way_of(known);
             return Some(known);
         }
         if self.is_kicked(&peer, Some(ssrc)) {
@@ -536,6 +592,9 @@ impl<R: Fn(Report)> Server<R> {
                 self.end_stream(index, why);
             }
         }
+        if self.config.duplex.is_some() && self.config.encryption.is_none() {
+            self.talk_to_those_who_answer();
+        }
         let plays = |peer: &Peer| self.streams.iter().any(|stream| stream.is_proved() && stream.comes_over(peer));
         for peer in connections.idle(now, SILENT_MAX, plays) {
             connections.close(&peer);
@@ -552,8 +611,29 @@ impl<R: Fn(Report)> Server<R> {
         (self.report)(Report::Server(status));
     }
 
+    /// What goes back to a client takes the way on which its own sound comes.
+    fn talk_over_the_way_of(&mut self, index: usize) {
+        let stream = &self.streams[index];
+        if let (true, Some(link)) = (self.talkback.is_heard_by(&stream.peer()), stream.back()) {
+            self.talkback.send_over(stream.peer(), link.clone());
+        }
+    }
+
+    /// Over a plain link nobody says hello. Whoever plays and has answered our clock is there, and not
+    /// somebody whose address was forged; he hears for as long as he plays.
+    fn talk_to_those_who_answer(&mut self) {
+        for stream in self.streams.iter().filter(|stream| stream.is_proved()) {
+            if let (Some(link), Some(_)) = (stream.back(), stream.received().round_trip_time) {
+                self.talkback.send_over(stream.peer(), link.clone());
+            }
+        }
+    }
+
     fn end_stream(&mut self, index: usize, why: &'static str) {
         let mut stream = self.streams.remove(index);
+        if !stream.peer().is_encrypted() {
+            self.talkback.close(&stream.peer(), None);
+        }
         stream.collect();
         self.ended.add(&stream);
         if stream.is_proved() {
@@ -580,7 +660,8 @@ impl<R: Fn(Report)> Server<R> {
         let streams = self.streams.iter_mut().filter_map(Stream::status).collect();
         let (xruns, connections_refused) = (self.xruns.count(), self.connections_refused);
         let &Config { latency, profile, .. } = &self.config;
-        Status { levels, shape, latency, profile, xruns, streams, connections_refused }
+        let talkback = self.talkback.status();
+        Status { levels, shape, latency, profile, xruns, streams, connections_refused, talkback }
     }
 
     fn counted(&mut self) -> Counted {

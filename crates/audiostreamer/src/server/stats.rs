@@ -9,6 +9,7 @@ use audiostreamer_core::{Budget, Format, mixer, playout, receiver};
 
 use super::control::StreamId;
 use super::stream::Stream;
+use crate::client;
 use crate::device::Shape;
 use crate::link::Transport;
 use crate::report::{Count, Meter, Milliseconds};
@@ -31,6 +32,8 @@ pub struct Status {
     pub streams: Vec<StreamStatus>,
     /// Connections that were turned away, since the start.
     pub connections_refused: u64,
+    /// What is sent back, where that was asked for.
+    pub talkback: Option<Box<client::Status>>,
 }
 
 /// One client.
@@ -69,6 +72,9 @@ impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(levels) = &self.levels else { return f.write_str("no output device") };
         write!(f, "{}", Meter(levels.peak))?;
+        if let Some(talkback) = &self.talkback {
+            write!(f, " {} back to {}", Meter(talkback.peak), talkback.destinations.len())?;
+        }
         if self.xruns > 0 {
             write!(f, " {}", Count(self.xruns, "xrun"))?;
         }

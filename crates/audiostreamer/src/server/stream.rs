@@ -306,6 +306,11 @@ impl Stream {
         self.way.peer == *peer || self.other_ways.iter().any(|way| way.peer == *peer)
     }
 
+    /// The way to whoever sends it.
+    pub fn back(&self) -> Option<&SharedLink> {
+        self.way.back.as_ref()
+    }
+
     /// From where it comes now: a QUIC connection may have moved since it was made.
     pub fn address(&self) -> SocketAddr {
         let link = self.way.back.as_ref().and_then(|link| link.lock().ok());

@@ -28,21 +28,29 @@ pub struct Sampler {
     /// When the bytes were last counted, and how many there were of each stream or to each destination.
     counted: Instant,
     bytes: Vec<(String, u64)>,
+    /// Of the other direction, and what it made last.
+    talkback: Option<(Box<Sampler>, Option<Side>)>,
 }
 
 impl Sampler {
     /// One that begins at `now`; the first snapshot comes a second later.
     pub fn new(now: Instant) -> Self {
         let (peaks, bytes) = (Vec::new(), Vec::new());
-        Self { next: now + INTERVAL, peak: 0.0, limiter_gain: 1.0, peaks, counted: now, bytes }
+        Self { next: now + INTERVAL, peak: 0.0, limiter_gain: 1.0, peaks, counted: now, bytes, talkback: None }
     }
 
     /// Takes a report; when a second is over, what it was like.
     pub fn handle_report(&mut self, now: Instant, report: &Report) -> Option<Snapshot> {
         match report {
             Report::Event(_) => return None,
-            Report::Client(status) => self.peak = self.peak.max(status.peak),
+            Report::Client(status) => {
+                let talkback = status.talkback.clone();
+                self.sample_talkback(now, talkback.map(|status| Report::Server(*status)));
+                self.peak = self.peak.max(status.peak);
+            }
             Report::Server(status) => {
+                let talkback = status.talkback.clone();
+                self.sample_talkback(now, talkback.map(|status| Report::Client(*status)));
                 let levels = status.levels.unwrap_or_default();
                 self.peak = self.peak.max(levels.peak);
                 self.limiter_gain = self.limiter_gain.min(levels.limiter_gain);
@@ -57,19 +65,27 @@ impl Sampler {
         (now >= self.next).then(|| self.sample(now, report))
     }
 
+    fn sample_talkback(&mut self, now: Instant, report: Option<Report>) {
+        let Some(report) = report else { return };
+        let (sampler, last) = self.talkback.get_or_insert_with(|| (Box::new(Sampler::new(now)), None));
+        *last = sampler.handle_report(now, &report).map(|snapshot| snapshot.side).or(last.take());
+    }
+
     fn sample(&mut self, now: Instant, report: &Report) -> Snapshot {
+        let talkback = self.talkback.as_ref().and_then(|(_, last)| last.clone()).map(Box::new);
         let side = match report {
-            Report::Server(status) => Side::Server(self.sample_server(now, status)),
+            Report::Server(status) => Side::Server(Server { talkback, ..self.sample_server(now, status) }),
             Report::Client(status) => {
                 let bitrate = |to: &FeedStatus| self.bitrate(now, &to.peer, to.stats.bytes_sent);
-                let client = Client { peak: self.peak, ..Client::new(status, bitrate) };
+                let client = Client { peak: self.peak, talkback, ..Client::new(status, bitrate) };
                 self.bytes = status.destinations.iter().map(|to| (to.peer.clone(), to.stats.bytes_sent)).collect();
                 Side::Client(client)
             }
             Report::Event(_) => unreachable!("an event is no status"),
         };
         // Not `self.next + INTERVAL`: after a standstill there is nothing to make up for.
-        *self = Self { bytes: std::mem::take(&mut self.bytes), ..Self::new(now) };
+        let (bytes, talkback) = (std::mem::take(&mut self.bytes), self.talkback.take());
+        *self = Self { bytes, talkback, ..Self::new(now) };
         Snapshot { schema: SCHEMA, timestamp: clock::unix_time().as_secs_f64(), side }
     }
 
@@ -121,6 +137,7 @@ mod tests {
                     packets_dropped: 0,
                 })
                 .collect(),
+            talkback: None,
         })
     }
 

@@ -120,18 +120,33 @@ impl Collector for Told {
         match &self.0.side {
             Side::Server(server) => {
                 tell(&mut encoder, OF_A_SERVER, &[(server, vec![])])?;
-                let streams: Vec<_> = server.streams.iter().map(|stream| (stream, labels(stream))).collect();
-                tell(&mut encoder, OF_A_STREAM, &streams)?;
-                tell_stages(&mut encoder, &streams)
+                tell_streams(&mut encoder, server)?;
+                match server.talkback.as_deref() {
+                    Some(Side::Client(back)) => tell_destinations(&mut encoder, back),
+                    _ => Ok(()),
+                }
             }
             Side::Client(client) => {
                 tell(&mut encoder, OF_A_CLIENT, &[(client, vec![])])?;
-                let destinations: Vec<_> =
-                    client.destinations.iter().map(|to| (to, vec![("peer", to.peer.clone())])).collect();
-                tell(&mut encoder, OF_A_DESTINATION, &destinations)
+                tell_destinations(&mut encoder, client)?;
+                match client.talkback.as_deref() {
+                    Some(Side::Server(back)) => tell_streams(&mut encoder, back),
+                    _ => Ok(()),
+                }
             }
         }
     }
+}
+
+fn tell_streams(encoder: &mut DescriptorEncoder<'_>, server: &Server) -> fmt::Result {
+    let streams: Vec<_> = server.streams.iter().map(|stream| (stream, labels(stream))).collect();
+    tell(encoder, OF_A_STREAM, &streams)?;
+    tell_stages(encoder, &streams)
+}
+
+fn tell_destinations(encoder: &mut DescriptorEncoder<'_>, client: &Client) -> fmt::Result {
+    let destinations: Vec<_> = client.destinations.iter().map(|to| (to, vec![("peer", to.peer.clone())])).collect();
+    tell(encoder, OF_A_DESTINATION, &destinations)
 }
 
 type Labels = Vec<(&'static str, String)>;

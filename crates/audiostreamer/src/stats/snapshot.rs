@@ -48,6 +48,8 @@ pub struct Server {
     pub wanted_delay: Option<f64>,
     pub connections_refused: u64,
     pub streams: Vec<Stream>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub talkback: Option<Box<Side>>,
 }
 
 /// Its card.
@@ -141,6 +143,8 @@ pub struct Client {
     pub send_delay: f64,
     pub xruns: u64,
     pub destinations: Vec<Destination>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub talkback: Option<Box<Side>>,
 }
 
 /// A server that it sends to.
@@ -185,6 +189,7 @@ impl Server {
             },
             connections_refused: status.connections_refused,
             streams: status.streams.iter().map(|stream| Stream::new(stream, &levels, bitrate(stream))).collect(),
+            talkback: None,
         }
     }
 }
@@ -254,6 +259,7 @@ impl Client {
             send_delay: status.send_delay.as_secs_f64(),
             xruns: status.xruns,
             destinations: status.destinations.iter().map(|to| Destination::new(to, bitrate(to))).collect(),
+            talkback: None,
         }
     }
 }

@@ -15,7 +15,7 @@ use super::picture::{Histories, History, Picture};
 use super::theme::Theme;
 use crate::client::{self, FeedStatus};
 use crate::link::Transport;
-use crate::report::{Count, Milliseconds};
+use crate::report::{self, Count, Milliseconds};
 use crate::server::{Status, StreamStatus};
 
 /// What stands before a row's contents.
@@ -55,6 +55,10 @@ fn server(picture: &Picture, status: &Status, theme: Theme, width: usize) -> Vec
         level(theme, width, &picture.meter, limited(status)),
         row(theme, "", vec![counts(status).into()]),
     ];
+    if let Some(back) = &status.talkback {
+        let hear = Count(back.destinations.len() as u64, "client");
+        lines.push(row(theme, "talkback", vec![format!("{} to {hear}", report::Meter(back.peak)).into()]));
+    }
     if status.streams.is_empty() {
         lines.push(Line::styled(" waiting for a client", theme.faint()));
         return lines;
@@ -172,8 +176,11 @@ fn client(picture: &Picture, status: &client::Status, theme: Theme, width: usize
         row(theme, "input", vec![picture.device.clone().into()]),
         level(theme, width, &picture.meter, Span::raw(status.volume.to_string())),
         row(theme, "delay", vec![delay.into()]),
-        Line::styled(DESTINATION_HEAD, theme.faint()),
     ];
+    if let Some(back) = &status.talkback {
+        lines.push(row(theme, "hears", vec![back.to_string().into()]));
+    }
+    lines.push(Line::styled(DESTINATION_HEAD, theme.faint()));
     let first = picture.chosen.saturating_sub(ROWS_MAX - 1);
     for (index, to) in status.destinations.iter().enumerate().skip(first).take(ROWS_MAX) {
         lines.push(destination_row(to, index == picture.chosen, theme));

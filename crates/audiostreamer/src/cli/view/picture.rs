@@ -130,10 +130,10 @@ impl Picture {
     fn handle_event(&mut self, event: &Event) {
         match event {
             Event::Listening { address, transports } => self.listening = Some(format!("{address} ({transports})")),
-            Event::Playing { name, shape } | Event::Capturing { name, shape } => {
-                self.device = format!("{name}, {shape}");
-            }
-            Event::DeviceLost { name, .. } => self.device = format!("{name} is gone"),
+            // In a conversation there is a card of the other kind, too, which has no place here.
+            Event::Playing { name, shape } if self.client.is_none() => self.device = format!("{name}, {shape}"),
+            Event::Capturing { name, shape } if self.listening.is_none() => self.device = format!("{name}, {shape}"),
+            Event::DeviceLost { name, .. } if self.device.starts_with(name) => self.device = format!("{name} is gone"),
             _ => {}
         }
         if self.log.len() == LOG {

@@ -49,6 +49,7 @@ fn status(streams: u64) -> Report {
         xruns: 2,
         streams: (1..=streams).map(stream).collect(),
         connections_refused: 0,
+        talkback: None,
     })
 }
 
@@ -131,6 +132,7 @@ fn sending(destinations: u64) -> Picture {
             xruns: 0,
             send_delay: Duration::from_millis(6),
             destinations: (1..=destinations).map(feed).collect(),
+            talkback: None,
         };
         picture.handle_report(Instant::from_nanos(tenth * 100_000_000), Report::Client(status));
     }

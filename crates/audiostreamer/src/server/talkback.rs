@@ -1,0 +1,119 @@
+//! What the server's own source says goes back to clients that have asked for it, by a client of ours
+//! whose links are those that they have made.
+
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::watch;
+
+use super::peer::Peer;
+use crate::client::{self, SendEvent, Status, To};
+use crate::link::{LinkEvent, SharedLink};
+use crate::report::{Event, Report};
+
+/// Who hears, and the way to the client that sends.
+pub(super) struct Talkback {
+    events: UnboundedSender<SendEvent>,
+    status: watch::Receiver<Option<Box<Status>>>,
+    listeners: Vec<Listener>,
+    next_id: usize,
+}
+
+struct Listener {
+    id: usize,
+    /// The connection in use.
+    peer: Peer,
+}
+
+impl Talkback {
+    /// And the future that sends, until `ended` completes, its source ends, or it can't go on.
+    pub fn start(
+        config: Option<Box<client::Config>>,
+        report: impl Fn(Report) + Send + Clone + 'static,
+        ended: impl Future<Output = ()>,
+    ) -> (Self, impl Future<Output = ()>) {
+        let (events, inbox) = unbounded_channel();
+        let (said, status) = watch::channel(None);
+        let sending = async move {
+            match config {
+                Some(config) => send(*config, inbox, said, report, ended).await,
+                None => ended.await,
+            }
+        };
+        (Self { events, status, listeners: Vec::new(), next_id: 0 }, sending)
+    }
+
+    /// That client has asked, or goes on over another connection.
+    pub fn send_over(&mut self, peer: Peer, link: SharedLink) {
+        let known = self.listeners.iter_mut().find(|known| known.peer.is_same_client(&peer));
+        let id = match known {
+            Some(known) if known.peer == peer => return,
+            Some(known) => {
+                known.peer = peer;
+                known.id
+            }
+            None => {
+                self.next_id += 1;
+                self.listeners.push(Listener { id: self.next_id, peer });
+                let to = To { peer: peer.address().to_string(), encrypted: peer.is_encrypted(), no_wait: false };
+                self.say(SendEvent::Add(self.next_id, to));
+                self.next_id
+            }
+        };
+        self.say(SendEvent::Up(id, link));
+    }
+
+    /// Whether that client hears.
+    pub fn is_heard_by(&self, peer: &Peer) -> bool {
+        self.listeners.iter().any(|known| known.peer.is_same_client(peer))
+    }
+
+    /// Takes what a listener reports.
+    pub fn handle_rtcp(&self, peer: &Peer, bytes: &[u8]) {
+        if let Some(known) = self.listeners.iter().find(|known| known.peer.is_same_client(peer)) {
+            self.say(SendEvent::Link(known.id, LinkEvent::Packet(bytes.to_vec())));
+        }
+    }
+
+    /// A connection is closed; where it was the one in use, the client hears over `other` or no more.
+    pub fn close(&mut self, peer: &Peer, other: Option<(Peer, SharedLink)>) {
+        let Some(index) = self.listeners.iter().position(|known| known.peer == *peer) else { return };
+        match other {
+            Some((other, link)) => self.send_over(other, link),
+            None => {
+                let gone = self.listeners.remove(index);
+                self.say(SendEvent::Remove(gone.id));
+            }
+        }
+    }
+
+    /// How it stands, where it sends.
+    pub fn status(&self) -> Option<Box<Status>> {
+        self.status.borrow().clone()
+    }
+
+    fn say(&self, event: SendEvent) {
+        let _ = self.events.send(event); // where nothing is sent any more, nobody need know
+    }
+}
+
+async fn send(
+    config: client::Config,
+    inbox: UnboundedReceiver<SendEvent>,
+    said: watch::Sender<Option<Box<Status>>>,
+    report: impl Fn(Report) + Send + Clone + 'static,
+    ended: impl Future<Output = ()>,
+) {
+    let tell = {
+        let report = report.clone();
+        move |told| match told {
+            Report::Client(status) => drop(said.send_replace(Some(Box::new(status)))),
+            // Whether a client is there its own stream says.
+            Report::Event(Event::ServerEnded { .. } | Event::ServerSilent { .. } | Event::NoRealTime) => {}
+            told => report(told),
+        }
+    };
+    tokio::pin!(ended);
+    if let Err(error) = client::run_over_links(config, inbox, tell, &mut ended).await {
+        report(Report::Event(Event::HalfEnded { half: "nothing is sent back", why: error.to_string() }));
+        ended.await; // the other half goes on
+    }
+}

@@ -1,0 +1,144 @@
+//! A conversation: both ends send and play, over one link.
+
+mod harness;
+
+use std::path::PathBuf;
+
+use harness::audio::Audio;
+use harness::machine::Machine;
+use harness::program::{Program, ours};
+use harness::server::{Server, wait_for_growth};
+use tempfile::TempDir;
+
+const HERE: f64 = 440.0;
+const THERE: f64 = 880.0;
+
+/// A client that sends one tone and keeps what comes back.
+struct Talker {
+    program: Program,
+    heard: PathBuf,
+    _folder: TempDir,
+}
+
+impl Talker {
+    fn start(address: &str, options: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let heard = folder.path().join("heard.wav");
+        let output = format!("--output={}", heard.display());
+        let arguments = ["client", address, "--input=tone:440", "--duplex", &output];
+        let program = ours(arguments.iter().chain(options)).start();
+        Self { program, heard, _folder: folder }
+    }
+
+    fn stop(self) -> Audio {
+        let ended = self.program.interrupt();
+        ended.assert_no_panic();
+        ended.assert_code(0);
+        Audio::read_wav(&self.heard)
+    }
+}
+
+/// How much of the sound's power is a tone of that frequency, 0 to 1.
+fn share(audio: &Audio, frequency: f64) -> f64 {
+    let samples = audio.channel(0);
+    let (mut cosine, mut sine, mut power) = (0.0, 0.0, 0.0);
+    for (index, &sample) in samples.iter().enumerate() {
+        let phase = index as f64 * frequency / f64::from(audio.rate) * std::f64::consts::TAU;
+        cosine += f64::from(sample) * phase.cos();
+        sine += f64::from(sample) * phase.sin();
+        power += f64::from(sample).powi(2);
+    }
+    2.0 * (cosine.powi(2) + sine.powi(2)) / (samples.len() as f64 * power.max(1e-12))
+}
+
+/// Nothing but that tone is heard, as soon as it has begun: in parts so short that a playout that is
+/// still a little fast or slow changes nothing.
+#[track_caller]
+fn assert_tone(audio: &Audio, wanted: f64) {
+    let length = audio.rate as usize / 40;
+    let parts = (0..audio.frames() / length).map(|n| audio.part(n * length..(n + 1) * length));
+    let loud: Vec<_> = parts.filter(|part| part.rms_dbfs() > -40.0).collect();
+    let clean = loud.iter().filter(|part| share(part, wanted) > 0.9).count();
+    assert!(loud.len() > 10 && clean * 10 > loud.len() * 8, "{wanted} Hz in {clean} of {} parts", loud.len());
+}
+
+#[track_caller]
+fn assert_each_hears_the_other(server: &[&str], client: &[&str]) {
+    let server = Server::start(&[&["--duplex", "--input=tone:880"], server].concat());
+    let talker = Talker::start(&server.address(), client);
+    talker.program.wait_for_line("hearing 127.0.0.1");
+    server.wait_for_client(1);
+    server.play_on(1.0);
+    wait_for_growth(&talker.heard, 1.0);
+    assert_tone(&talker.stop(), THERE);
+    server.program.wait_for_line("has ended");
+    assert_tone(&server.stop(), HERE);
+}
+
+#[test]
+fn each_hears_the_other_over_quic_and_tls() {
+    for protocol in ["udp", "tcp"] {
+        assert_each_hears_the_other(&[], &["--protocol", protocol]);
+    }
+}
+
+#[test]
+fn each_hears_the_other_over_plain_rtp() {
+    for protocol in ["udp", "tcp"] {
+        assert_each_hears_the_other(&["--plain"], &["--plain", "--protocol", protocol]);
+    }
+}
+
+#[test]
+fn nobody_hears_who_has_not_asked_and_nobody_is_heard_who_has_not_said_so() {
+    let talks = Server::start(&["--duplex", "--input=tone:880"]);
+    let silent = Server::start(&[]);
+    let listens = Machine::new();
+    let client = ours(["client", &talks.address(), "--input=tone:440"]).start();
+    let talker = Talker::start(&silent.address(), &[]);
+    for server in [&talks, &silent] {
+        server.wait_for_client(1);
+        server.play_on(1.0);
+        assert!(server.program.lines_with("streaming to").is_empty(), "it sends to one who has not asked");
+    }
+    // Who is not let in hears nothing, either.
+    let refused = listens.run(&["client", &talks.address(), "--input=tone:440", "--duplex", "--output=null"]);
+    refused.assert_code(5);
+    assert!(talks.program.lines_with("streaming to").is_empty());
+    client.interrupt().assert_code(0);
+    assert!(talker.program.lines_with("hearing").is_empty());
+    assert!(talker.stop().rms_dbfs() < -90.0);
+    assert_tone(&talks.stop(), HERE);
+    assert_tone(&silent.stop(), HERE);
+}
+
+#[test]
+fn one_half_fails_and_the_other_goes_on() {
+    let server = Server::start(&["--duplex", "--input=/nowhere/in.wav"]);
+    server.program.wait_for_line("nothing is sent back from now on");
+    let client =
+        ours(["client", &server.address(), "--input=tone:440", "--duplex", "--output=/nowhere/out.wav"]).start();
+    client.wait_for_line("nothing is heard from now on");
+    server.wait_for_client(1);
+    server.play_on(1.0);
+    client.interrupt().assert_code(0);
+    assert_tone(&server.stop(), HERE);
+}
+
+#[test]
+fn a_talker_whose_server_comes_back_hears_it_again() {
+    let options = ["--duplex", "--input=tone:880"];
+    let server = Server::start(&options);
+    let port = server.port;
+    let talker = Talker::start(&server.address(), &[]);
+    talker.program.wait_for_line("hearing 127.0.0.1");
+    server.kill();
+    let back = Server::start_at(port, &options);
+    talker.program.wait_for_lines("hearing 127.0.0.1", 2);
+    back.wait_for_client(1);
+    wait_for_growth(&talker.heard, 0.5);
+    let heard = talker.stop();
+    let tenth = heard.rate as usize / 10;
+    assert!(heard.part(heard.frames() - 4 * tenth..heard.frames() - 2 * tenth).rms_dbfs() > -40.0, "it is silent");
+    back.stop();
+}

@@ -184,6 +184,9 @@ fn measure(
     let (heard_in, heard_out) = std::io::pipe()?;
     let (mouth_in, mouth_out) = std::io::pipe()?;
     let state = |side: &str| vec![("XDG_STATE_HOME".to_string(), dir.join(side).display().to_string())];
+    let start = Instant::now();
+    // Before anything is written: what waits in a pipe would be heard late.
+    let ear = thread::spawn(move || listen_to(heard_in, start));
     let mut receiver = Process::start_between(
         "receiver",
         &network.on_receiver(listen),
@@ -195,10 +198,10 @@ fn measure(
     pause(LISTENING)?;
     let mut sender =
         Process::start_between("sender", &network.on_sender(send), &state("sender"), dir, mouth_in.into(), None)?;
-    let start = Instant::now();
-    let ear = thread::spawn(move || listen_to(heard_in, start));
-    let spoken = speech.to_vec();
-    let mouth = thread::spawn(move || speak(mouth_out, &spoken, start));
+    pause(LISTENING)?;
+    let (spoken, begins) = (speech.to_vec(), Instant::now());
+    let lead = LEAD + ((begins - start).as_secs_f64() * f64::from(RATE)) as usize;
+    let mouth = thread::spawn(move || speak(mouth_out, &spoken, begins));
     pause(Duration::from_secs_f64(LEAD as f64 / f64::from(RATE)))?;
     let (before, begun) = (network.wire_bytes(&sender), Instant::now());
     pause(Duration::from_secs_f64(speech.len() as f64 / f64::from(RATE)))?;
@@ -211,7 +214,7 @@ fn measure(
     let heard_file = dir.join("heard.wav");
     fs::write(&heard_file, wav(&heard))?;
     let files = [dir.join("speech.wav"), heard_file].map(|path| path.display().to_string());
-    let scored = python.run("score.py", &[files[0].clone(), files[1].clone(), LEAD.to_string()])?;
+    let scored = python.run("score.py", &[files[0].clone(), files[1].clone(), lead.to_string()])?;
     let clips: Vec<Clip> = scored.lines().filter_map(Clip::parse).collect();
     ensure!(clips.len() == options.clips, "{} clips were scored", clips.len());
     Ok(Row { talker: talker.label(&options.ours), link, clips, wire_kbps, lost_percent: network.lost_percent() })

@@ -63,7 +63,7 @@ fn repairs_only() -> Client {
     Client::l16().redundancy(Redundancy::AtMost(0))
 }
 
-const SECONDS: f64 = 60.0;
+const SECONDS: f64 = 120.0;
 
 #[test]
 fn what_is_lost_is_sent_once_more_where_the_delay_leaves_room_for_a_round_trip() {

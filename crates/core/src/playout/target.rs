@@ -302,8 +302,11 @@ impl Histogram {
     fn observe(&mut self, time: f64, needed: f64, weight: f64, slot: &mut Slot) {
         let bin = (needed / BIN).ceil().clamp(0.0, BINS as f64) as usize;
         self.needed[bin] += weight;
-        if time - slot.since >= SLOT {
-            *slot = Slot { since: time, most: 0, before: slot.most };
+        let past = time - slot.since;
+        if past >= SLOT {
+            // What is lost comes seldom: the slot before this may have had none.
+            let before = if past < 2.0 * SLOT { slot.most } else { 0 };
+            *slot = Slot { since: time, most: 0, before };
         }
         // Delays from what was needed before up to this are crossed for the first time.
         let crossed = slot.most.max(slot.before);

@@ -1,8 +1,10 @@
 //! Copies: the sound once more, in fewer bits, for where a packet is lost.
 //!
 //! They are coded by Opus beside whatever codes the packets, in frames of their own length, and ride
-//! in later packets ([`red`](crate::red)). A copy's time is where its *decoded* sound belongs among
+//! in later packets ([`red`]). A copy's time is where its *decoded* sound belongs among
 //! the decoded sound of the packets: what the two codecs hold back is settled here.
+//!
+//! [`red`]: mod@crate::red
 
 use std::collections::VecDeque;
 use std::time::Duration;

@@ -139,7 +139,7 @@ impl Packetizer {
     }
 
     /// Codes the sound once more like that, beside its frames, from now on; not where the format
-    /// can't have [copies](crate::copies). Costs nothing where nothing changes.
+    /// can't have [copies]. Costs nothing where nothing changes.
     pub fn set_copies(&mut self, settings: Option<copies::Settings>) -> Result<(), Error> {
         let wanted = settings.filter(|_| copies::are_possible(self.config.format));
         if wanted == self.copier.as_ref().map(Copier::settings) {

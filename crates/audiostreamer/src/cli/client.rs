@@ -36,8 +36,8 @@ pub struct ClientArgs {
     #[arg(long, value_enum, default_value_t = ClientProtocol::Auto)]
     pub protocol: ClientProtocol,
     /// Send everything once more another way, so that an outage of one is not heard: through a network
-    /// interface like wlan0, or to:HOST[:PORT], another address of the server. Costs the bitrate once
-    /// more, and the delay of the slower way
+    /// interface like wlan0, or to:HOST or to:HOST:PORT, another address of the server. Costs the bitrate
+    /// once more, and the delay of the slower way
     #[arg(long, value_name = "VIA", value_delimiter = ',')]
     pub also: Vec<Via>,
     /// What to send: a device (index, name or part of it, pulse:NAME, alsa:PCM, jack:), a file,

@@ -101,6 +101,7 @@ impl Feed {
                 self.heard = None;
                 self.say_hello();
             }
+            LinkEvent::Replaced(link) => self.link = self.link.take().map(|_| link),
             LinkEvent::Down(why) => {
                 self.link = None;
                 self.heard = None; // or its silence would be reported, too

@@ -116,6 +116,7 @@
 mod budget;
 mod channels;
 pub mod codec;
+pub mod coding;
 pub mod copies;
 mod error;
 pub mod fader;
@@ -132,6 +133,7 @@ pub mod packetizer;
 mod payload_types;
 pub mod plan;
 pub mod playout;
+mod rate;
 pub mod raw;
 pub mod receiver;
 pub mod red;

@@ -48,6 +48,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             opus: Default::default(),
             redundancy: Default::default(),
             padding: 0,
+            falls_back: false,
         },
         no_wait: true,
     };

@@ -13,6 +13,7 @@ mod peer;
 mod quic;
 mod stats;
 mod stream;
+mod trace;
 mod udp;
 
 use std::collections::VecDeque;
@@ -40,6 +41,7 @@ use crate::volume::Volume;
 use connections::{ConnectionEvent, Connections};
 use peer::Peer;
 use stream::Stream;
+use trace::{Trace, Tracer};
 use udp::UdpPort;
 
 pub use admission::Limits;
@@ -98,8 +100,10 @@ pub async fn run_with(
     // Dropped after the sink, and so with all that was played.
     let recording = Recording::of(config.record.as_ref(), &report)?;
     let recorders = recording.as_ref().map(Recording::recorders);
-    let sink = start_sink(&config, recorders.clone(), xruns.clone(), sink_events)?;
-    let mut server = Server::new(config, report, recorders, xruns);
+    let trace = Trace::of(config.trace.as_deref(), &report)?;
+    let watchers = Watchers { recorders, tracer: trace.as_ref().map(Trace::tracer) };
+    let sink = start_sink(&config, (recording.as_ref(), trace.as_ref()), xruns.clone(), sink_events)?;
+    let mut server = Server::new(config, report, watchers, xruns);
     server.say(Event::Listening { address, transports: server.transports() });
     let announcement = server.announce(address);
 
@@ -158,18 +162,22 @@ enum SinkEvent {
 
 fn start_sink(
     config: &Config,
-    recorders: Option<Recorders>,
+    (recording, trace): (Option<&Recording>, Option<&Trace>),
     xruns: Xruns,
     events: UnboundedSender<SinkEvent>,
 ) -> Result<device::Running, Error> {
+    let (recorders, cards) = (recording.map(Recording::recorders), trace.map(Trace::cards));
     let clients_max = config.clients_max;
     let opened = events.clone();
     let make = move |shape: &Shape| -> device::Render {
         let (handle, mut mixer) = Mixer::new(shape.rate, shape.channels, FRAMES_MAX, 2 * clients_max);
         let _ = opened.send(SinkEvent::Opened(handle, *shape)); // a server that is gone plays nothing
         let mut recorder = recorders.as_ref().and_then(|recorders| recorders.of_card(shape));
+        let (mut asking, channels) = (cards.as_ref().map(|cards| cards(shape)), usize::from(shape.channels));
         Box::new(move |out, delay| {
-            mixer.fill(clock::now(), delay, out);
+            let now = clock::now();
+            asking.iter_mut().for_each(|asking| asking.ask(now, out.len() / channels));
+            mixer.fill(now, delay, out);
             recorder.iter_mut().for_each(|recorder| recorder.record(out, mixer.makes_up()));
         })
     };
@@ -191,6 +199,13 @@ pub(crate) struct Output {
     pub profile: Profile,
 }
 
+/// Who is told what comes, beside those who play it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Watchers {
+    pub recorders: Option<Recorders>,
+    pub tracer: Option<Tracer>,
+}
+
 struct Server<R> {
     config: Config,
     report: R,
@@ -198,7 +213,7 @@ struct Server<R> {
     ssrc: u32,
     cname: String,
     output: Option<Output>,
-    recorders: Option<Recorders>,
+    watchers: Watchers,
     xruns: Xruns,
     streams: Vec<Stream>,
     next_stream: StreamId,
@@ -221,14 +236,14 @@ struct Server<R> {
 }
 
 impl<R: Fn(Report)> Server<R> {
-    fn new(config: Config, report: R, recorders: Option<Recorders>, xruns: Xruns) -> Self {
+    fn new(config: Config, report: R, watchers: Watchers, xruns: Xruns) -> Self {
         Self {
             config,
             report,
             ssrc: crate::random::u64() as u32,
             cname: crate::random::cname(),
             output: None,
-            recorders,
+            watchers,
             xruns,
             streams: Vec::new(),
             next_stream: StreamId::default(),
@@ -439,7 +454,7 @@ impl<R: Fn(Report)> Server<R> {
         self.next_stream.0 += 1;
         let known = self.volumes.iter().find(|(peer, _)| peer.is_same_client(&stream.peer()));
         let volume = known.map_or(Volume { gain: self.config.gain, muted: false }, |(_, volume)| *volume);
-        (stream.id, stream.volume, stream.recorders) = (self.next_stream, volume, self.recorders.clone());
+        (stream.id, stream.volume, stream.watchers) = (self.next_stream, volume, self.watchers.clone());
         let unproved = self.streams.iter().filter(|stream| !stream.is_proved());
         if unproved.count() >= UNPROVED_MAX
             && let Some(oldest) = self.streams.iter().position(|stream| !stream.is_proved())

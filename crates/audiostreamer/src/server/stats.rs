@@ -67,7 +67,7 @@ impl StreamStatus {
 
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(levels) = &self.levels else { return f.write_str("no output device") };
+        let Some(levels) = &self.levels else { return f.write_str("no output device is open") };
         write!(f, "{}", Meter(levels.peak))?;
         if self.xruns > 0 {
             write!(f, " {}", Count(self.xruns, "xrun"))?;

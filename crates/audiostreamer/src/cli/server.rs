@@ -118,6 +118,7 @@ impl ServerArgs {
             (None, None) => server::WireFormat::Rtp(Box::default()),
         };
         let sink = SinkSpec::parse(self.output.as_deref(), self.output_format);
+        let idle_release = self.idle_release(&sink)?;
         Ok(server::Config {
             listen: self.listen,
             udp: self.protocol != ServerProtocol::Tcp,
@@ -125,7 +126,7 @@ impl ServerArgs {
             sink,
             record: self.record.config()?,
             trace: self.trace.clone(),
-            idle_release: self.idle_release(&sink)?,
+            idle_release,
             wanted: self.card.wanted(),
             latency: self.latency,
             profile: self.profile.into(),
@@ -141,9 +142,9 @@ impl ServerArgs {
     fn idle_release(&self, sink: &SinkSpec) -> Result<Option<Duration>, Error> {
         match sink {
             SinkSpec::Device(_) => Ok(self.idle_release),
-            _ if self.idle_release.is_some() => {
-                Err(Error::Usage("--idle-release is for sound cards: what else --output names is nobody's in between".into()))
-            }
+            _ if self.idle_release.is_some() => Err(Error::Usage(
+                "--idle-release is for sound cards: what else --output names is nobody's in between".into(),
+            )),
             _ => Ok(None),
         }
     }

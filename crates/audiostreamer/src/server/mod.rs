@@ -105,9 +105,8 @@ pub async fn run_with(
     let recorders = recording.as_ref().map(Recording::recorders);
     let trace = Trace::of(config.trace.as_deref(), &report)?;
     let watchers = Watchers { recorders, tracer: trace.as_ref().map(Trace::tracer) };
-    let start_sink = |config: &Config| {
-        start_sink(config, (recording.as_ref(), trace.as_ref()), xruns.clone(), sink_events.clone())
-    };
+    let start_sink =
+        |config: &Config| start_sink(config, (recording.as_ref(), trace.as_ref()), xruns.clone(), sink_events.clone());
     let mut sink = Some(start_sink(&config)?);
     let mut server = Server::new(config, report, watchers, xruns.clone());
     server.say(Event::Listening { address, transports: server.transports() });
@@ -213,7 +212,7 @@ pub(crate) struct Output {
 
 /// Who is told what comes, beside those who play it.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Watchers {
+struct Watchers {
     pub recorders: Option<Recorders>,
     pub tracer: Option<Tracer>,
 }

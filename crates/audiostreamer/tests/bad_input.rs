@@ -309,13 +309,6 @@ fn a_bad_host_is_refused() {
 }
 
 #[test]
-fn a_client_without_a_host_is_shown_the_usage() {
-    let ended = ours(["client"]).start().wait();
-    ended.assert_code(2);
-    ended.assert_says("usage");
-}
-
-#[test]
 fn an_unknown_command_is_refused() {
     assert_refused(&["serve"], "server");
 }

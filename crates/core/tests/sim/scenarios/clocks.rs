@@ -65,13 +65,13 @@ fn two_hours_of_a_slow_sender_over_lte_take_nothing_from_the_delay() {
 }
 
 #[test]
-#[ignore = "takes minutes: cargo test -- --ignored a_day"]
+#[ignore = "measures for minutes: `make measure`"]
 fn a_day_of_a_fast_sender_over_wifi_adds_nothing_to_the_delay() {
     stays(24.0, 200.0, paths::good_wifi());
 }
 
 #[test]
-#[ignore = "takes minutes: cargo test -- --ignored a_day"]
+#[ignore = "measures for minutes: `make measure`"]
 fn a_day_of_a_slow_sender_over_lte_takes_nothing_from_the_delay() {
     stays(24.0, -200.0, paths::lte());
 }

@@ -125,7 +125,7 @@ fn what_is_rarely_lost_is_not_waited_for() {
 
 /// Prints what comes of every way to lose and to make up for it: `make measure`.
 #[test]
-#[ignore = "takes minutes; prints a table"]
+#[ignore = "prints a table, in minutes: `make measure`"]
 fn a_table_of_losses() {
     let losses = [
         ("iid 2%", Netem::ideal().loss(0.02)),
@@ -149,7 +149,7 @@ fn a_table_of_losses() {
 
 /// The targets on their paths, seeds that nothing was tuned on.
 #[test]
-#[ignore = "takes minutes; prints a table"]
+#[ignore = "prints a table, in minutes: `make measure`"]
 fn the_targets() {
     let paths = [
         ("L1 N7 90 ms", paths::bursty_wan(), 90),

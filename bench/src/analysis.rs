@@ -215,7 +215,11 @@ impl Follower<'_> {
         let near = self.windows.partition_point(|w| w.middle < start);
         let around = &self.windows[near.saturating_sub(3)..(near + 3).min(self.windows.len())];
         let found = around.iter().filter_map(|w| w.lag).map(|lag| lag.round() as usize);
-        let lags: Vec<usize> = self.lag.into_iter().chain(found).collect();
+        let mut lags: Vec<usize> = self.lag.into_iter().chain(found).collect();
+        if lags.is_empty() {
+            // The recording begins with a delay that moves too fast for a window: where it will come to.
+            lags.extend(self.windows.iter().find_map(|w| w.lag).map(|lag| lag.round() as usize));
+        }
         let usual = lags.iter().flat_map(|lag| lag.saturating_sub(SEARCH)..=lag + SEARCH);
         let between = lags.iter().min().zip(lags.iter().max()).map_or(0..0, |(least, most)| *least..*most);
         let mut best = self.best(start, usual.chain(between));
@@ -371,6 +375,15 @@ mod tests {
         let reference = Reference::new(SECOND * 9).left;
         let slower = |n: usize| ((n as f64 - 4.0 * FS) * 2e-3).clamp(0.0, 0.003 * FS);
         let heard: Vec<f32> = (0..SECOND * 8).map(|n| at(&reference, n as f64 - 480.0 - slower(n))).collect();
+        let findings = Findings::new(&reference, &heard, SECOND..SECOND * 8);
+        assert!(findings.gaps.is_empty(), "{:?}", findings.gaps);
+    }
+
+    #[test]
+    fn a_recording_that_begins_while_the_delay_moves_is_not_damaged() {
+        let reference = Reference::new(SECOND * 9).left;
+        let slower = |n: usize| ((n as f64 - FS) * 5e-3).clamp(0.0, 0.003 * FS);
+        let heard: Vec<f32> = (0..SECOND * 8).map(|n| at(&reference, n as f64 - 180.0 - slower(n))).collect();
         let findings = Findings::new(&reference, &heard, SECOND..SECOND * 8);
         assert!(findings.gaps.is_empty(), "{:?}", findings.gaps);
     }

@@ -158,12 +158,12 @@ fn secrecy(encrypted: bool) -> &'static str {
 }
 
 fn played(counted: &server::Counted, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let server::Counted { duration, clients, packets_received, packets_lost, packets_refused, .. } = counted;
+    let server::Counted { duration, clients, packets_received, packets_lost, refusals, .. } = counted;
     write!(f, "played {:.1} s from {}", duration.as_secs_f64(), Count(*clients, "client"))?;
-    write!(f, ", {packets_received} packets, {packets_lost} lost, {packets_refused} refused")?;
+    write!(f, ", {packets_received} packets, {packets_lost} lost, {} refused", refusals.all_packets())?;
     write!(f, ", {} concealed", Milliseconds(counted.concealed))?;
-    if counted.connections_refused > 0 {
-        write!(f, ", {} refused", Count(counted.connections_refused, "connection"))?;
+    if refusals.all_connections() > 0 {
+        write!(f, ", {} refused", Count(refusals.all_connections(), "connection"))?;
     }
     card_lost(counted.xruns, f)
 }

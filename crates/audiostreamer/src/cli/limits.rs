@@ -37,6 +37,15 @@ pub struct LimitArgs {
     /// Streams of one client
     #[arg(long, hide = true, value_name = "N", default_value_t = server::Limits::default().streams_per_client)]
     pub max_streams_per_client: usize,
+    /// Streams that have yet to prove that they are some
+    #[arg(long, hide = true, value_name = "N", default_value_t = server::Limits::default().unproved_streams)]
+    pub max_unproved_streams: usize,
+    /// Addresses whose rate is remembered
+    #[arg(long, hide = true, value_name = "N", default_value_t = server::Limits::default().addresses)]
+    pub max_addresses: usize,
+    /// Answers in a second to those who speak plain RTP to an encrypted server
+    #[arg(long, hide = true, value_name = "N", default_value_t = server::Limits::default().answers_per_second)]
+    pub answers_per_second: u32,
 }
 
 impl LimitArgs {
@@ -52,6 +61,9 @@ impl LimitArgs {
             connections: self.max_connections,
             connections_per_client: self.max_connections_per_client,
             streams_per_client: self.max_streams_per_client,
+            unproved_streams: self.max_unproved_streams,
+            addresses: self.max_addresses,
+            answers_per_second: self.answers_per_second,
         }
     }
 }

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use audiostreamer_core::Instant;
+use serde::Serialize;
 
 /// The bounds. Each has a hidden option of `audiostreamer server`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +33,54 @@ pub struct Limits {
     /// Streams of one client at the same time: of one key, or one connection that has none. Less than
     /// may play, so that one client can't have all places.
     pub streams_per_client: usize,
+    /// Streams that are known but do not play (yet), each a small record: what is not proved to be a
+    /// stream may not push out what is, and may not grow. As many may begin at the same moment, as
+    /// after a restart of the server.
+    pub unproved_streams: usize,
+    /// Addresses whose rate is remembered. A flood from more has the oldest forgotten: the other
+    /// bounds hold all the same.
+    pub addresses: usize,
+    /// Answers in a second to plain RTP where only encrypted is taken: the addresses are not proved.
+    pub answers_per_second: u32,
+}
+
+/// What was turned away since the start, by the bound that it met, or by what it was.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Refusals {
+    /// Connections: too many handshakes went on at the same time, in all or of one address.
+    pub handshakes: u64,
+    /// Connections that one address opened too fast.
+    pub too_fast: u64,
+    /// Connections beyond those that may be open, in all or of one client.
+    pub connections: u64,
+    /// Connections that were not let in: without a key or token that is on the list, too slow, or no
+    /// clients at all.
+    pub strangers: u64,
+    /// Packets of more streams than one client may have.
+    pub streams: u64,
+    /// Streams that had proved nothing when newer ones needed their place.
+    pub unproved_streams: u64,
+    /// Packets of clients that were sent away.
+    pub kicked: u64,
+    /// Packets that were nothing that is spoken here, or none of their stream.
+    pub garbage: u64,
+    /// Answers to plain RTP that were not given.
+    pub answers: u64,
+    /// Addresses that were forgotten for newer ones.
+    pub addresses: u64,
+}
+
+impl Refusals {
+    /// Connections that were turned away.
+    pub fn all_connections(&self) -> u64 {
+        self.handshakes + self.too_fast + self.connections + self.strangers
+    }
+
+    /// Packets that were not played.
+    pub fn all_packets(&self) -> u64 {
+        self.streams + self.kicked + self.garbage
+    }
 }
 
 impl Default for Limits {
@@ -46,20 +95,19 @@ impl Default for Limits {
             connections: 128,
             connections_per_client: 16,
             streams_per_client: 8,
+            unproved_streams: 256,
+            addresses: 4096,
+            answers_per_second: 20,
         }
     }
 }
-
-/// Addresses that are remembered. A flood from more has the oldest forgotten: the other bounds
-/// hold all the same.
-const ADDRESSES_MAX: usize = 4096;
 
 /// Lets knocks pass, or not.
 pub(super) struct Admission {
     limits: Limits,
     buckets: BTreeMap<IpAddr, Bucket>,
     going_on: Arc<Mutex<Vec<IpAddr>>>,
-    refused: u64,
+    refusals: Refusals,
 }
 
 /// Fills with `per_second`, up to `burst`; each connection takes one.
@@ -76,7 +124,7 @@ pub(super) struct Permit {
 
 impl Admission {
     pub fn new(limits: Limits) -> Self {
-        Self { limits, buckets: BTreeMap::new(), going_on: Arc::default(), refused: 0 }
+        Self { limits, buckets: BTreeMap::new(), going_on: Arc::default(), refusals: Refusals::default() }
     }
 
     pub fn limits(&self) -> &Limits {
@@ -86,19 +134,18 @@ impl Admission {
     /// Whether one more may begin. The address must be known to be true.
     pub fn admit(&mut self, now: Instant, address: SocketAddr) -> Option<Permit> {
         let network = network(address);
-        let permit = if self.take(now, network) { self.begin(network) } else { None };
-        self.refused += u64::from(permit.is_none());
+        if !self.take(now, network) {
+            self.refusals.too_fast += 1;
+            return None;
+        }
+        let permit = self.begin(network);
+        self.refusals.handshakes += u64::from(permit.is_none());
         permit
     }
 
-    /// Counts one that was turned away for another reason.
-    pub fn refuse(&mut self) {
-        self.refused += 1;
-    }
-
-    /// How many were turned away.
-    pub fn refused(&self) -> u64 {
-        self.refused
+    /// What was turned away here; others count theirs, too.
+    pub fn refusals(&mut self) -> &mut Refusals {
+        &mut self.refusals
     }
 
     /// Whether handshakes are so many that new ones are not even answered.
@@ -108,7 +155,8 @@ impl Admission {
 
     fn take(&mut self, now: Instant, network: IpAddr) -> bool {
         let (rate, burst) = (f64::from(self.limits.per_second), f64::from(self.limits.burst));
-        if self.buckets.len() >= ADDRESSES_MAX && !self.buckets.contains_key(&network) {
+        if self.buckets.len() >= self.limits.addresses && !self.buckets.contains_key(&network) {
+            self.refusals.addresses += 1;
             let oldest = self.buckets.iter().min_by_key(|(_, bucket)| bucket.at).map(|(&network, _)| network);
             oldest.map(|network| self.buckets.remove(&network));
         }
@@ -173,7 +221,7 @@ mod tests {
         assert!(other.is_some() && admission.is_full());
         permits.pop();
         assert!(!admission.is_full() && admission.admit(at(1), from("192.0.2.1")).is_some());
-        assert_eq!(admission.refused(), 3);
+        assert_eq!((admission.refusals.handshakes, admission.refusals.all_connections()), (3, 3));
     }
 
     #[test]
@@ -189,10 +237,10 @@ mod tests {
 
     #[test]
     fn a_flood_from_everywhere_costs_bounded_memory() {
-        let mut admission = Admission::new(Limits::default());
-        for index in 0..3 * ADDRESSES_MAX as u32 {
+        let mut admission = Admission::new(Limits { addresses: 100, ..Limits::default() });
+        for index in 0..300 {
             admission.admit(at(index.into()), SocketAddr::new(std::net::Ipv4Addr::from_bits(index).into(), 1));
         }
-        assert_eq!(admission.buckets.len(), ADDRESSES_MAX);
+        assert_eq!((admission.buckets.len(), admission.refusals.addresses), (100, 200));
     }
 }

@@ -15,7 +15,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::JoinHandle;
 
-use super::admission::{Admission, Limits};
+use super::admission::{Admission, Limits, Refusals};
 use super::greeting::{Greeter, Stranger};
 use super::peer::Peer;
 use super::quic::QuicPort;
@@ -168,14 +168,10 @@ impl Connections {
         Some((open.peer, open.link.clone()))
     }
 
-    /// Connections that were turned away.
-    pub fn refused(&self) -> u64 {
-        self.admission.refused()
-    }
-
-    /// Datagrams that were no QUIC.
-    pub fn packets_refused(&self) -> u64 {
-        self.quic.as_ref().map_or(0, QuicPort::packets_refused)
+    /// What was turned away here.
+    pub fn refusals(&mut self) -> Refusals {
+        let (garbage, answers) = self.quic.as_ref().map_or((0, 0), QuicPort::refused);
+        Refusals { garbage, answers, ..*self.admission.refusals() }
     }
 
     /// Closes the connections of those who have been taken off the list; who they are.
@@ -231,12 +227,12 @@ impl Connections {
                 match self.open.len() < limits.connections && of_client < limits.connections_per_client {
                     true => self.open.push(connection),
                     false => {
-                        self.admission.refuse();
+                        self.admission.refusals().connections += 1;
                         connection.close();
                     }
                 }
             }
-            ConnectionEvent::Rejected { .. } => self.admission.refuse(),
+            ConnectionEvent::Rejected { .. } => self.admission.refusals().strangers += 1,
             ConnectionEvent::Bytes { .. } | ConnectionEvent::Closed { .. } => {}
         }
     }
@@ -245,7 +241,7 @@ impl Connections {
         // What is turned away is closed by being dropped.
         let Some(permit) = self.admission.admit(clock::now(), address) else { return };
         if self.open.len() >= self.admission.limits().connections || tune(&stream).is_err() {
-            self.admission.refuse();
+            self.admission.refusals().connections += 1;
             return;
         }
         let id = self.next_id();
@@ -267,7 +263,7 @@ impl Connections {
         let Kind::Encrypted(greeter) = &self.kind else { return };
         let greeter = greeter.clone();
         if self.admission.is_full() {
-            self.admission.refuse();
+            self.admission.refusals().handshakes += 1;
             return incoming.ignore();
         }
         if !incoming.remote_address_validated() {

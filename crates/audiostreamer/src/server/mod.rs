@@ -45,15 +45,10 @@ use stream::Stream;
 use talkback::Talkback;
 use udp::UdpPort;
 
-pub use admission::Limits;
+pub use admission::{Limits, Refusals};
 pub use config::{Config, Encryption, WireFormat};
 pub use control::{Command, Commands, Remote, StreamId};
 pub use stats::{Counted, Status, StreamStatus};
-
-/// Streams that are known but do not play (yet), each a small record: what is not proved to be a
-/// stream may not push out what is, and may not grow. As many may begin at the same moment, as
-/// after a restart of the server.
-const UNPROVED_MAX: usize = 256;
 
 /// A source that is not heard for so long has ended without saying so.
 const SILENT_MAX: Duration = Duration::from_secs(10);
@@ -169,7 +164,7 @@ async fn play(
     }
     server.say_goodbye();
     drop(announcement);
-    server.count_refused(&connections);
+    server.refused_at_the_door = connections.refusals();
     connections.finish().await;
     drop(sink); // finishes a file
     let counted = server.counted();
@@ -253,10 +248,9 @@ struct Server<R> {
     volumes: VecDeque<(Peer, Volume)>,
     /// Who was sent away and may go on sending, in the order in which that happened.
     kicked: VecDeque<(Peer, Option<u32>)>,
-    packets_refused: u64,
-    /// Turned away before they were clients; as last counted.
-    connections_refused: u64,
-    datagrams_refused: u64,
+    /// What was turned away here, and at the door as last counted.
+    refused: Refusals,
+    refused_at_the_door: Refusals,
     ended: Counted,
     last_refused: Option<Peer>,
     /// When a rejection was last worth a line: strangers must not fill the log.
@@ -282,9 +276,8 @@ impl<R: Fn(Report)> Server<R> {
             next_stream: StreamId::default(),
             volumes: VecDeque::new(),
             kicked: VecDeque::new(),
-            packets_refused: 0,
-            connections_refused: 0,
-            datagrams_refused: 0,
+            refused: Refusals::default(),
+            refused_at_the_door: Refusals::default(),
             ended: Counted::default(),
             last_refused: None,
             last_rejected: None,
@@ -440,7 +433,7 @@ impl<R: Fn(Report)> Server<R> {
                 }
             }
             None => {
-                self.packets_refused += 1;
+                self.refused.garbage += 1;
                 if let Peer::Udp(_) = peer
                     && let Some(answer) = mismatch::no_quic(bytes)
                 {
@@ -467,12 +460,12 @@ impl<R: Fn(Report)> Server<R> {
             return Some(known);
         }
         if self.is_kicked(&peer, Some(ssrc)) {
-            self.packets_refused += 1;
+            self.refused.kicked += 1;
             return None;
         }
         let of_client = self.streams.iter().filter(|stream| stream.peer().is_same_client(&peer));
         if of_client.count() >= self.config.limits.streams_per_client {
-            self.packets_refused += 1;
+            self.refused.streams += 1;
             return None;
         }
         let WireFormat::Rtp(types) = &self.config.wire else { return None };
@@ -483,7 +476,7 @@ impl<R: Fn(Report)> Server<R> {
 
     fn raw_stream(&mut self, peer: Peer, format: Format) -> Option<usize> {
         if self.is_kicked(&peer, None) {
-            self.packets_refused += 1;
+            self.refused.kicked += 1;
             return None;
         }
         let known = self.streams.iter().position(|stream| stream.peer() == peer);
@@ -497,11 +490,12 @@ impl<R: Fn(Report)> Server<R> {
         let volume = known.map_or(Volume { gain: self.config.gain, muted: false }, |(_, volume)| *volume);
         (stream.id, stream.volume, stream.recorders) = (self.next_stream, volume, self.recorders.clone());
         let unproved = self.streams.iter().filter(|stream| !stream.is_proved());
-        if unproved.count() >= UNPROVED_MAX
+        if unproved.count() >= self.config.limits.unproved_streams
             && let Some(oldest) = self.streams.iter().position(|stream| !stream.is_proved())
         {
             let stream = self.streams.remove(oldest);
-            self.packets_refused += stream.packets_refused();
+            self.refused.unproved_streams += 1;
+            self.refused.garbage += stream.packets_refused();
         }
         self.streams.push(stream);
         self.streams.len() - 1
@@ -606,7 +600,7 @@ impl<R: Fn(Report)> Server<R> {
                 self.say(Event::ClientRejected { peer: peer.address(), why: "its key has been revoked".into() });
             }
         }
-        self.count_refused(connections);
+        self.refused_at_the_door = connections.refusals();
         let status = self.status();
         (self.report)(Report::Server(status));
     }
@@ -636,15 +630,18 @@ impl<R: Fn(Report)> Server<R> {
         }
         stream.collect();
         self.ended.add(&stream);
+        self.refused.garbage += stream.packets_refused();
         if stream.is_proved() {
             self.last_refused = None;
             self.say(Event::ClientEnded { peer: stream.address(), why });
         }
     }
 
-    fn count_refused(&mut self, connections: &Connections) {
-        self.connections_refused = connections.refused();
-        self.datagrams_refused = connections.packets_refused();
+    fn refusals(&self) -> Refusals {
+        let Refusals { streams, unproved_streams, kicked, garbage, .. } = self.refused;
+        let of_streams: u64 = self.streams.iter().map(Stream::packets_refused).sum();
+        let garbage = garbage + of_streams + self.refused_at_the_door.garbage;
+        Refusals { streams, unproved_streams, kicked, garbage, ..self.refused_at_the_door }
     }
 
     /// Tells every client that we end.
@@ -658,10 +655,10 @@ impl<R: Fn(Report)> Server<R> {
         let levels = self.output.as_mut().map(|output| output.mixer.levels());
         let shape = self.output.as_ref().map(|output| output.shape);
         let streams = self.streams.iter_mut().filter_map(Stream::status).collect();
-        let (xruns, connections_refused) = (self.xruns.count(), self.connections_refused);
+        let (xruns, refusals) = (self.xruns.count(), self.refusals());
         let &Config { latency, profile, .. } = &self.config;
         let talkback = self.talkback.status();
-        Status { levels, shape, latency, profile, xruns, streams, connections_refused, talkback }
+        Status { levels, shape, latency, profile, xruns, streams, refusals, talkback }
     }
 
     fn counted(&mut self) -> Counted {
@@ -670,8 +667,7 @@ impl<R: Fn(Report)> Server<R> {
             stream.collect();
             counted.add(stream);
         }
-        counted.packets_refused += self.packets_refused + self.datagrams_refused;
-        counted.connections_refused = self.connections_refused;
+        counted.refusals = self.refusals();
         counted.xruns = self.xruns.count();
         counted.duration = clock::now() - self.started;
         counted

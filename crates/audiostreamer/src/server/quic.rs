@@ -28,7 +28,14 @@ const FAREWELL: Duration = Duration::from_millis(200);
 /// One endpoint and its socket.
 pub(super) struct QuicPort {
     endpoint: Endpoint,
-    refused: Arc<AtomicU64>,
+    refused: Arc<Refused>,
+}
+
+/// Datagrams that were no QUIC, and answers to them that were not given.
+#[derive(Default)]
+struct Refused {
+    datagrams: AtomicU64,
+    answers: AtomicU64,
 }
 
 impl QuicPort {
@@ -41,9 +48,11 @@ impl QuicPort {
     ) -> Result<Self, Error> {
         let failed = |why| Error::Listen { address, transport: "udp", why };
         let socket = quic::socket(address, RECEIVE_BYTES).map_err(failed)?;
-        let refused = Arc::new(AtomicU64::new(0));
+        let refused = Arc::new(Refused::default());
         let inner = TokioRuntime.wrap_udp_socket(socket).map_err(failed)?;
-        let socket = Arc::new(Demultiplexer { inner, refused: refused.clone(), answers: Mutex::default() });
+        let answers = Mutex::new(Answers { second: clock::now(), left: limits.answers_per_second });
+        let answers_per_second = limits.answers_per_second;
+        let socket = Arc::new(Demultiplexer { inner, refused: refused.clone(), answers, answers_per_second });
         let config = server_config(tls, limits).map_err(|why| failed(io::Error::other(why)))?;
         let endpoint_config = quic::endpoint(identity);
         let runtime = Arc::new(TokioRuntime);
@@ -63,9 +72,9 @@ impl QuicPort {
         }
     }
 
-    /// Datagrams that were no QUIC.
-    pub fn packets_refused(&self) -> u64 {
-        self.refused.load(Ordering::Relaxed)
+    /// Datagrams that were no QUIC, and answers to them that were not given.
+    pub fn refused(&self) -> (u64, u64) {
+        (self.refused.datagrams.load(Ordering::Relaxed), self.refused.answers.load(Ordering::Relaxed))
     }
 
     /// Ends all connections that are left.
@@ -92,39 +101,39 @@ fn server_config(
 /// RTP that it will not be played.
 struct Demultiplexer {
     inner: Arc<dyn AsyncUdpSocket>,
-    refused: Arc<AtomicU64>,
+    refused: Arc<Refused>,
     answers: Mutex<Answers>,
+    answers_per_second: u32,
 }
 
 /// Answers to plain RTP in the present second: the addresses are not proved, and a wrong one must
 /// not be flooded through us.
-#[derive(Default)]
 struct Answers {
     second: Instant,
-    sent: u32,
+    left: u32,
 }
 
-const ANSWERS_PER_SECOND: u32 = 20;
-
 impl Answers {
-    fn take(&mut self, now: Instant) -> bool {
+    fn take(&mut self, now: Instant, per_second: u32) -> bool {
         if now - self.second > Duration::from_secs(1) {
-            *self = Self { second: now, sent: 0 };
+            *self = Self { second: now, left: per_second };
         }
-        self.sent += 1;
-        self.sent <= ANSWERS_PER_SECOND
+        let takes = self.left > 0;
+        self.left -= u32::from(takes);
+        takes
     }
 }
 
 impl Demultiplexer {
     fn refuse(&self, datagram: &[u8], from: SocketAddr, to: Option<IpAddr>) {
-        self.refused.fetch_add(1, Ordering::Relaxed);
-        if let Some(answer) = mismatch::no_rtp(datagram)
-            && self.answers.lock().is_ok_and(|mut answers| answers.take(clock::now()))
-        {
-            let transmit = Transmit { destination: from, ecn: None, contents: &answer, segment_size: None, src_ip: to };
-            let _ = self.inner.try_send(&transmit); // it will ask again
+        self.refused.datagrams.fetch_add(1, Ordering::Relaxed);
+        let Some(answer) = mismatch::no_rtp(datagram) else { return };
+        if !self.answers.lock().is_ok_and(|mut answers| answers.take(clock::now(), self.answers_per_second)) {
+            self.refused.answers.fetch_add(1, Ordering::Relaxed);
+            return;
         }
+        let transmit = Transmit { destination: from, ecn: None, contents: &answer, segment_size: None, src_ip: to };
+        let _ = self.inner.try_send(&transmit); // it will ask again
     }
 }
 

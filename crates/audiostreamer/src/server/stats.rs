@@ -7,6 +7,7 @@ use std::time::Duration;
 use audiostreamer_core::playout::{Latency, Profile};
 use audiostreamer_core::{Budget, Format, mixer, playout, receiver};
 
+use super::admission::Refusals;
 use super::control::StreamId;
 use super::stream::Stream;
 use crate::client;
@@ -30,8 +31,8 @@ pub struct Status {
     pub xruns: u64,
     /// The clients that play.
     pub streams: Vec<StreamStatus>,
-    /// Connections that were turned away, since the start.
-    pub connections_refused: u64,
+    /// What was turned away, since the start.
+    pub refusals: Refusals,
     /// What is sent back, where that was asked for.
     pub talkback: Option<Box<client::Status>>,
 }
@@ -94,8 +95,9 @@ impl fmt::Display for Status {
             write!(f, "  {} lost, {} concealed", received.packets_lost, Milliseconds(*concealed))?;
             write!(f, "  {} packets", received.packets_received)?;
         }
-        if self.connections_refused > 0 {
-            write!(f, "  {} connections refused", self.connections_refused)?;
+        let refused = self.refusals.all_connections();
+        if refused > 0 {
+            write!(f, "  {} refused", Count(refused, "connection"))?;
         }
         Ok(())
     }
@@ -112,10 +114,8 @@ pub struct Counted {
     pub packets_received: u64,
     /// Packets of all streams that never came.
     pub packets_lost: u64,
-    /// What arrived and was no packet of a stream.
-    pub packets_refused: u64,
-    /// Connections that were turned away: too many, too slow, or not let in.
-    pub connections_refused: u64,
+    /// What was turned away.
+    pub refusals: Refusals,
     /// Sound made up for what was missing.
     pub concealed: Duration,
     /// How often the sound card has played silence for want of sound.
@@ -128,7 +128,6 @@ impl Counted {
         self.clients += u64::from(stream.is_proved());
         self.packets_received += received.packets_received;
         self.packets_lost += received.packets_lost;
-        self.packets_refused += stream.packets_refused();
         self.concealed += stream.concealed();
     }
 }

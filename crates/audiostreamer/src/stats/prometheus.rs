@@ -11,6 +11,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::snapshot::{Client, Destination, Server, Side, Snapshot, Stages, Stream};
+use crate::server::Refusals;
 
 /// The content type that goes with it.
 pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -56,6 +57,20 @@ const OF_A_SERVER: &[Row<Server>] = &[
     ("xruns", "Times that the sound card had no sound", Counter, |s| Some(s.xruns as f64)),
     ("streams", "Streams that play", Gauge, |s| Some(s.streams.len() as f64)),
     ("connections_refused", "Connections that were turned away", Counter, |s| Some(s.connections_refused as f64)),
+];
+
+/// By what stood in the way.
+const REFUSED: &[(&str, Look<Refusals>)] = &[
+    ("handshakes", |r| Some(r.handshakes as f64)),
+    ("too fast", |r| Some(r.too_fast as f64)),
+    ("connections", |r| Some(r.connections as f64)),
+    ("strangers", |r| Some(r.strangers as f64)),
+    ("streams", |r| Some(r.streams as f64)),
+    ("unproved streams", |r| Some(r.unproved_streams as f64)),
+    ("kicked", |r| Some(r.kicked as f64)),
+    ("garbage", |r| Some(r.garbage as f64)),
+    ("answers", |r| Some(r.answers as f64)),
+    ("addresses", |r| Some(r.addresses as f64)),
 ];
 
 const OF_A_STREAM: &[Row<Stream>] = &[
@@ -120,6 +135,7 @@ impl Collector for Told {
         match &self.0.side {
             Side::Server(server) => {
                 tell(&mut encoder, OF_A_SERVER, &[(server, vec![])])?;
+                tell_refused(&mut encoder, server)?;
                 tell_streams(&mut encoder, server)?;
                 match server.talkback.as_deref() {
                     Some(Side::Client(back)) => tell_destinations(&mut encoder, back),
@@ -136,6 +152,14 @@ impl Collector for Told {
             }
         }
     }
+}
+
+fn tell_refused(encoder: &mut DescriptorEncoder<'_>, server: &Server) -> fmt::Result {
+    let label = |why: &str| vec![("why", why.to_owned())];
+    let values: Vec<_> =
+        REFUSED.iter().filter_map(|(why, value)| Some((value(&server.refused)?, label(why)))).collect();
+    let values = values.iter().map(|(value, labels)| (*value, labels));
+    family(encoder, "refused", "What was turned away, by the bound that it met or by what it was", Counter, values)
 }
 
 fn tell_streams(encoder: &mut DescriptorEncoder<'_>, server: &Server) -> fmt::Result {

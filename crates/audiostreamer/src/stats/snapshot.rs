@@ -47,6 +47,7 @@ pub struct Server {
     /// `null` where it finds itself.
     pub wanted_delay: Option<f64>,
     pub connections_refused: u64,
+    pub refused: server::Refusals,
     pub streams: Vec<Stream>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub talkback: Option<Box<Side>>,
@@ -187,7 +188,8 @@ impl Server {
                 Latency::Auto => None,
                 Latency::Fixed(delay) => Some(delay.as_secs_f64()),
             },
-            connections_refused: status.connections_refused,
+            connections_refused: status.refusals.all_connections(),
+            refused: status.refusals,
             streams: status.streams.iter().map(|stream| Stream::new(stream, &levels, bitrate(stream))).collect(),
             talkback: None,
         }

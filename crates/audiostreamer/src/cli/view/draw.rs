@@ -286,8 +286,9 @@ fn limited(status: &Status) -> Span<'static> {
 fn counts(status: &Status) -> String {
     let card = status.levels.map_or("?".into(), |levels| Milliseconds(levels.output_delay).to_string());
     let mut text = format!("{card} in the card's buffer  {}", Count(status.xruns, "xrun"));
-    if status.connections_refused > 0 {
-        text += &format!("  {} refused", Count(status.connections_refused, "connection"));
+    let refused = status.refusals.all_connections();
+    if refused > 0 {
+        text += &format!("  {} refused", Count(refused, "connection"));
     }
     text
 }

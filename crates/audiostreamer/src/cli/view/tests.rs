@@ -7,7 +7,7 @@ use super::*;
 use crate::client::{self, FeedStatus, State};
 use crate::device::Shape;
 use crate::link::Transport;
-use crate::server::{Command, Remote, Status, StreamStatus};
+use crate::server::{Command, Refusals, Remote, Status, StreamStatus};
 use crate::volume::Volume;
 
 const PLAIN: Theme = Theme { colour: false, unicode: false };
@@ -48,7 +48,7 @@ fn status(streams: u64) -> Report {
         profile: Profile::Talk,
         xruns: 2,
         streams: (1..=streams).map(stream).collect(),
-        connections_refused: 0,
+        refusals: Refusals::default(),
         talkback: None,
     })
 }

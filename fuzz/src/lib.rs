@@ -7,12 +7,14 @@ mod codec;
 mod playout;
 mod receiver;
 mod sender;
+mod trace;
 mod wire;
 
 pub use codec::{opus_decode, opus_restore, pcm};
 pub use playout::playout;
 pub use receiver::{raw, receiver};
 pub use sender::sender;
+pub use trace::trace;
 pub use wire::{framing, packet, red, rtcp};
 
 /// Takes any bytes; panics where a promise is broken.
@@ -31,6 +33,7 @@ pub const TARGETS: [(&str, Target); 11] = [
     ("opus_restore", opus_restore),
     ("pcm", pcm),
     ("sender", sender),
+    ("trace", trace),
 ];
 
 /// Reads a structured input out of any bytes; what is too short for one is no input.

@@ -48,6 +48,7 @@
 //!         tcp: false,
 //!         sink: SinkSpec::File { path: "tone.wav".into(), format: SinkFormat::default() },
 //!         record: None,
+//!         trace: None,
 //!         wanted: Wanted::default(),
 //!         latency: Latency::Auto,
 //!         profile: Profile::Talk,

@@ -60,6 +60,7 @@ fn run(command: Command) -> Result<(), Error> {
             })
         }
         Command::Config(command) => command.run(),
+        Command::Replay(args) => args.run(),
         Command::Devices(args) => device::print_list(args.json).map_err(Error::Stdout),
         Command::Discover(args) => args.run(),
         Command::Doctor(args) => runtime()?.block_on(async {

@@ -66,6 +66,8 @@ pub enum Event {
     NotRecorded { whose: Option<String>, format: Format },
     /// The disk was too slow: so much is missing in the recording, and only there.
     RecordingMissing { sound: Duration },
+    /// Nothing more can be traced; the sound goes on.
+    TraceEnded { why: String },
     /// Nothing more can be recorded; the sound goes on.
     RecordingEnded { why: String },
     /// What that server sends back plays.
@@ -132,6 +134,7 @@ impl fmt::Display for Event {
             Event::RecordingMissing { sound } => {
                 write!(f, "{} ms are missing in the recording: its disk is too slow", sound.as_millis())
             }
+            Event::TraceEnded { why } => write!(f, "the trace has ended: {why}"),
             Event::RecordingEnded { why } => write!(f, "the recording has ended: {why}"),
             Event::ClientInvited { peer, name, key } => {
                 write!(f, "client {peer} came with the invite {name}; its key {key} is on the list from now on")

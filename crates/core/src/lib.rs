@@ -18,7 +18,8 @@
 //!   and conceals. Its two calls are those of WebRTC's NetEq: `insert` and `fill`.
 //!
 //! Around them: [`Mixer`] feeds a card from several playouts, [`framing`] lays packets into a byte
-//! stream (RFC 4571), [`raw`] stands in for a receiver where there is no header at all.
+//! stream (RFC 4571), [`raw`] stands in for a receiver where there is no header at all. [`trace`] is how
+//! what arrived is written down, [`replay`] plays it again.
 //!
 //! `handle_*` takes input, `poll_*` returns output until there is none. Every order of calls is
 //! legal. Bad packets are weather: they are counted and dropped, and are never an error.
@@ -136,10 +137,12 @@ pub mod receiver;
 pub mod red;
 pub mod redundancy;
 mod repair;
+pub mod replay;
 pub mod resample;
 pub mod rtcp;
 pub mod sender;
 mod time;
+pub mod trace;
 mod transit;
 
 pub use budget::Budget;

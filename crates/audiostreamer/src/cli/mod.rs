@@ -11,6 +11,7 @@ pub mod limits;
 pub mod manual;
 pub mod record;
 pub mod reference;
+pub mod replay;
 mod server;
 pub mod stats;
 pub mod trust;
@@ -56,6 +57,8 @@ pub enum Command {
     /// Show what is in effect of the configuration file and the environment
     #[command(subcommand)]
     Config(config::ConfigCommand),
+    /// Show what would have been heard of a trace with another profile or delay
+    Replay(replay::ReplayArgs),
     /// List the sound devices
     Devices(DevicesArgs),
     /// List the servers that announce themselves on this network

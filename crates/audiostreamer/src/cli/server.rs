@@ -5,6 +5,7 @@ use audiostreamer_core::playout::{Latency, Profile};
 use audiostreamer_core::sender::Redundancy;
 use audiostreamer_core::{ChannelMap, Codec};
 use clap::{Args, ValueEnum};
+use std::path::PathBuf;
 
 use super::config::ConfigArgs;
 use super::record::RecordArgs;
@@ -33,6 +34,10 @@ pub struct ServerArgs {
     pub output: Option<String>,
     #[command(flatten)]
     pub record: RecordArgs,
+    /// Write down when what arrives, and what becomes of it, without any sound: for `audiostreamer replay`,
+    /// and for whoever is to find out what was wrong. 25 MB an hour for each client
+    #[arg(long, value_name = "FILE")]
+    pub trace: Option<PathBuf>,
     /// Of a file or stdout: ENCODING,RATE,CHANNELS with s16le, s24le, s32le or f32le, and raw: before
     /// it where there is to be no WAV header
     #[arg(long, value_name = "FORMAT", default_value = "wav:s24le,48000,2")]
@@ -127,6 +132,7 @@ impl ServerArgs {
             tcp: self.protocol != ServerProtocol::Udp,
             sink: SinkSpec::parse(self.output.as_deref(), self.output_format),
             record: self.record.config()?,
+            trace: self.trace.clone(),
             wanted: self.card.wanted(),
             latency: self.latency,
             profile: self.profile.into(),

@@ -140,6 +140,7 @@ fn server_config(sink: SinkSpec, identity: &Identity) -> server::Config {
         tcp: false,
         sink,
         record: None,
+        trace: None,
         wanted: Wanted::default(),
         latency: Latency::Auto,
         profile: Profile::Live,

@@ -80,6 +80,10 @@ pub enum FileError {
         path.display(), path.display())]
     NotAnOutputFile { path: PathBuf },
 
+    /// It does not begin as a trace does.
+    #[error("{} is not a trace that can be replayed here; `audiostreamer server --trace` writes one", path.display())]
+    NotATrace { path: PathBuf },
+
     /// The name of a recording says a kind that we don't write.
     #[error("{} says by its ending what is recorded: .wav, .flac, or .opus for Opus as it is sent", path.display())]
     NotARecording { path: PathBuf },

@@ -1,6 +1,7 @@
 //! What a server is told to do.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use audiostreamer_core::playout::{Latency, Profile};
 use audiostreamer_core::{Format, PayloadTypes};
@@ -24,6 +25,8 @@ pub struct Config {
     pub sink: SinkSpec,
     /// Where a copy of what is played, or comes, is kept.
     pub record: Option<recording::Config>,
+    /// Where what arrives, and becomes of it, is written for [replay](audiostreamer_core::replay).
+    pub trace: Option<PathBuf>,
     /// What the sink is asked for.
     pub wanted: Wanted,
     /// The playout delay of each stream: from a packet's arrival to its being asked for.

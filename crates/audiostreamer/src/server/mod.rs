@@ -14,6 +14,7 @@ mod quic;
 mod stats;
 mod stream;
 mod talkback;
+mod trace;
 mod udp;
 
 use std::collections::VecDeque;
@@ -43,6 +44,7 @@ use connections::{ConnectionEvent, Connections};
 pub(crate) use peer::Peer;
 use stream::Stream;
 use talkback::Talkback;
+use trace::{Trace, Tracer};
 use udp::UdpPort;
 
 pub use admission::{Limits, Refusals};
@@ -129,11 +131,13 @@ async fn play(
     // Dropped after the sink, and so with all that was played.
     let recording = Recording::of(config.record.as_ref(), &report)?;
     let recorders = recording.as_ref().map(Recording::recorders);
-    let sink = start_sink(&config, recorders.clone(), xruns.clone(), sink_events)?;
+    let trace = Trace::of(config.trace.as_deref(), &report)?;
+    let watchers = Watchers { recorders, tracer: trace.as_ref().map(Trace::tracer) };
+    let sink = start_sink(&config, (recording.as_ref(), trace.as_ref()), xruns.clone(), sink_events)?;
     let (stop_talking, stopped) = oneshot::channel::<()>();
     let (talkback, talking) = Talkback::start(config.duplex.clone(), report.clone(), async { drop(stopped.await) });
     let mut talking = Box::pin(talking);
-    let mut server = Server::new(config, talkback, report, recorders, xruns);
+    let mut server = Server::new(config, talkback, report, watchers, xruns);
     server.say(Event::Listening { address, transports: server.transports() });
     let announcement = server.announce(address);
 
@@ -199,18 +203,22 @@ enum SinkEvent {
 
 fn start_sink(
     config: &Config,
-    recorders: Option<Recorders>,
+    (recording, trace): (Option<&Recording>, Option<&Trace>),
     xruns: Xruns,
     events: UnboundedSender<SinkEvent>,
 ) -> Result<device::Running, Error> {
+    let (recorders, cards) = (recording.map(Recording::recorders), trace.map(Trace::cards));
     let clients_max = config.clients_max;
     let opened = events.clone();
     let make = move |shape: &Shape| -> device::Render {
         let (handle, mut mixer) = Mixer::new(shape.rate, shape.channels, FRAMES_MAX, 2 * clients_max);
         let _ = opened.send(SinkEvent::Opened(handle, *shape)); // a server that is gone plays nothing
         let mut recorder = recorders.as_ref().and_then(|recorders| recorders.of_card(shape));
+        let (mut asking, channels) = (cards.as_ref().map(|cards| cards(shape)), usize::from(shape.channels));
         Box::new(move |out, delay| {
-            mixer.fill(clock::now(), delay, out);
+            let now = clock::now();
+            asking.iter_mut().for_each(|asking| asking.ask(now, out.len() / channels));
+            mixer.fill(now, delay, out);
             recorder.iter_mut().for_each(|recorder| recorder.record(out, mixer.makes_up()));
         })
     };
@@ -232,6 +240,13 @@ pub(crate) struct Output {
     pub profile: Profile,
 }
 
+/// Who is told what comes, beside those who play it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Watchers {
+    pub recorders: Option<Recorders>,
+    pub tracer: Option<Tracer>,
+}
+
 struct Server<R> {
     config: Config,
     talkback: Talkback,
@@ -240,7 +255,7 @@ struct Server<R> {
     ssrc: u32,
     cname: String,
     output: Option<Output>,
-    recorders: Option<Recorders>,
+    watchers: Watchers,
     xruns: Xruns,
     streams: Vec<Stream>,
     next_stream: StreamId,
@@ -262,7 +277,7 @@ struct Server<R> {
 }
 
 impl<R: Fn(Report)> Server<R> {
-    fn new(config: Config, talkback: Talkback, report: R, recorders: Option<Recorders>, xruns: Xruns) -> Self {
+    fn new(config: Config, talkback: Talkback, report: R, watchers: Watchers, xruns: Xruns) -> Self {
         Self {
             config,
             talkback,
@@ -270,7 +285,7 @@ impl<R: Fn(Report)> Server<R> {
             ssrc: crate::random::u64() as u32,
             cname: crate::random::cname(),
             output: None,
-            recorders,
+            watchers,
             xruns,
             streams: Vec::new(),
             next_stream: StreamId::default(),
@@ -488,7 +503,7 @@ impl<R: Fn(Report)> Server<R> {
         self.next_stream.0 += 1;
         let known = self.volumes.iter().find(|(peer, _)| peer.is_same_client(&stream.peer()));
         let volume = known.map_or(Volume { gain: self.config.gain, muted: false }, |(_, volume)| *volume);
-        (stream.id, stream.volume, stream.recorders) = (self.next_stream, volume, self.recorders.clone());
+        (stream.id, stream.volume, stream.watchers) = (self.next_stream, volume, self.watchers.clone());
         let unproved = self.streams.iter().filter(|stream| !stream.is_proved());
         if unproved.count() >= self.config.limits.unproved_streams
             && let Some(oldest) = self.streams.iter().position(|stream| !stream.is_proved())

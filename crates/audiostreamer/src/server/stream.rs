@@ -7,14 +7,16 @@ use audiostreamer_core::mixer::{Change, Voice, VoiceHandle};
 use audiostreamer_core::packet::Rtp;
 use audiostreamer_core::raw::RawReceiver;
 use audiostreamer_core::receiver::{self, Output as Received};
+use audiostreamer_core::trace::Record;
 use audiostreamer_core::{Error, Format, Instant, PayloadTypes, Playout, Receiver, playout};
 
 use super::control::StreamId;
 use super::peer::Peer;
 use super::stats::StreamStatus;
-use super::{FRAMES_MAX, Output};
+use super::{FRAMES_MAX, Output, Watchers};
+use crate::clock;
 use crate::link::{SharedLink, canonical};
-use crate::recording::{Packet, PacketRecorder, Recorders};
+use crate::recording::{Packet, PacketRecorder};
 use crate::volume::Volume;
 
 /// One source of one client.
@@ -36,7 +38,7 @@ pub(super) struct Stream {
     /// There was no room for a run of this format: its packets are dropped until there is.
     refused: Option<Format>,
     created: Instant,
-    pub recorders: Option<Recorders>,
+    pub watchers: Watchers,
     recorder: Option<PacketRecorder>,
     /// Of voices that have ended, and of the present one as last heard.
     concealed: Duration,
@@ -105,7 +107,7 @@ impl Stream {
             ending: None,
             refused: None,
             created,
-            recorders: None,
+            watchers: Watchers::default(),
             recorder: None,
             concealed: Duration::ZERO,
             playout: playout::Stats::default(),
@@ -171,7 +173,10 @@ impl Stream {
         self.end_voice();
         self.format = Some(format);
         let whose = || format!("client {}", self.address());
-        self.recorder = self.recorders.as_ref().and_then(|recorders| recorders.of_packets(format, Some(whose())));
+        let recorders = self.watchers.recorders.as_ref();
+        self.recorder = recorders.and_then(|recorders| recorders.of_packets(format, Some(whose())));
+        let (latency, profile) = output.as_ref().map_or_else(Default::default, |out| (out.latency, out.profile));
+        self.trace(clock::now(), Record::Start { stream: self.id.0, format, latency, profile });
         self.reopen(output);
         Event::Started(format)
     }
@@ -221,6 +226,9 @@ impl Stream {
 
     /// No more will come: lets the voice play what it has. Only the first reason counts.
     pub fn finish(&mut self, why: &'static str) {
+        if self.ending.is_none() {
+            self.trace(clock::now(), Record::End { stream: self.id.0 });
+        }
         self.ending.get_or_insert(why);
         if let Some(voice) = &mut self.voice {
             voice.finish();
@@ -245,6 +253,9 @@ impl Stream {
             receiver.set_room(self.playout.room);
         }
         self.peak = self.peak.max(self.playout.peak);
+        if self.playout.playing {
+            self.trace(clock::now(), Record::Played { stream: self.id.0, decisions: (&self.playout).into() });
+        }
     }
 
     /// Whether it has shown itself to be a stream, and plays.
@@ -365,6 +376,10 @@ impl Stream {
         audiostreamer_core::duration_of(self.playout.concealed_samples, rate)
     }
 
+    fn trace(&self, at: Instant, record: Record) {
+        self.watchers.tracer.iter().for_each(|tracer| tracer.trace(at, record));
+    }
+
     fn poll_output(&mut self) -> Option<Received> {
         match &mut self.inbound {
             Inbound::Rtp(receiver) => receiver.poll_output(),
@@ -373,8 +388,10 @@ impl Stream {
     }
 
     fn send_to_voice(&mut self, unit: playout::Unit) {
+        let &playout::Unit { time, frames, arrived, origin, .. } = &unit;
+        let bytes = unit.payload.len() as u32;
+        self.trace(arrived, Record::Unit { stream: self.id.0, time, frames, bytes, origin });
         if let Some(recorder) = &self.recorder {
-            let &playout::Unit { time, frames, arrived, .. } = &unit;
             recorder.record(Packet { time, frames, at: arrived, payload: unit.payload.clone() });
         }
         match &mut self.voice {

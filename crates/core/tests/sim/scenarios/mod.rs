@@ -13,6 +13,7 @@ mod opus;
 mod overruns;
 mod replay;
 mod smoothness;
+mod traces;
 mod transports;
 mod ways;
 

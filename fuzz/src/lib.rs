@@ -21,7 +21,7 @@ pub use wire::{framing, packet, red, rtcp};
 pub type Target = fn(&[u8]);
 
 /// Every target by the name of its corpus folder.
-pub const TARGETS: [(&str, Target); 11] = [
+pub const TARGETS: [(&str, Target); 12] = [
     ("packet", packet),
     ("rtcp", rtcp),
     ("red", red),

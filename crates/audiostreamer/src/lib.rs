@@ -49,6 +49,7 @@
 //!         sink: SinkSpec::File { path: "tone.wav".into(), format: SinkFormat::default() },
 //!         record: None,
 //!         trace: None,
+//!         idle_release: None,
 //!         wanted: Wanted::default(),
 //!         latency: Latency::Auto,
 //!         profile: Profile::Talk,

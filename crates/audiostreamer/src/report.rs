@@ -38,6 +38,10 @@ pub enum Event {
     Capturing { name: String, shape: Shape },
     /// The source or sink is gone; it is tried again until it is back.
     DeviceLost { name: String, why: String },
+    /// Nobody has been there for so long: the sink is closed until somebody comes.
+    OutputReleased { idle: Duration },
+    /// A sink that was released can't be opened; it is tried again.
+    OutputGone { why: String },
     /// Whoever read what is played has closed the pipe, as `head` does.
     OutputClosed,
     /// Some of the sound is missing on our own side.
@@ -103,6 +107,10 @@ impl fmt::Display for Event {
             Event::Playing { name, shape } => write!(f, "playing on {name}, {shape}"),
             Event::Capturing { name, shape } => write!(f, "capturing from {name}, {shape}"),
             Event::DeviceLost { name, why } => write!(f, "{name} is gone: {why}; trying to open it again"),
+            Event::OutputReleased { idle } => {
+                write!(f, "no client for {} s: the output is closed until one comes", idle.as_secs_f64())
+            }
+            Event::OutputGone { why } => write!(f, "{why}; trying to open it again"),
             Event::OutputClosed => f.write_str("standard output is closed: nobody reads what is played any more"),
             Event::Gap(gap) => gap.fmt(f),
             Event::NoRealTime => {

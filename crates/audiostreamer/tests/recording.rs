@@ -111,6 +111,30 @@ fn compressed_recordings_are_valid_after_the_program_was_killed() {
 }
 
 #[test]
+fn a_trace_is_valid_after_the_program_was_killed_and_replayed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("evening.trace");
+    let server = Server::start(&[&format!("--trace={}", path.display())]);
+    let client = ours(["client", &server.address(), "--input=tone:440"]).start();
+    wait::until("a second in the trace", || {
+        let text = std::fs::read_to_string(&path).ok()?;
+        (text.lines().filter(|line| line.starts_with("p ")).count() > 20).then_some(())
+    });
+    server.program.kill();
+    drop(client);
+    let replay = ours(["replay", "--json", &path.display().to_string()]).start().wait();
+    replay.assert_code(0);
+    let table: serde_json::Value = serde_json::from_slice(&replay.stdout).expect("JSON");
+    let run = &table["runs"][0];
+    assert!(run["units"].as_u64().unwrap() > 100 && run["was"]["delay_p50_ms"].is_number(), "{table}");
+    let profiles: Vec<&str> = (0..4).filter_map(|n| run["would_be"][n]["profile"].as_str()).collect();
+    assert_eq!(profiles, ["live", "talk", "listen", "hifi"]);
+    let other = ours(["replay", "/etc/hostname"]).start().wait();
+    other.assert_code(6);
+    other.assert_says("/etc/hostname is not a trace");
+}
+
+#[test]
 fn a_recording_that_can_not_be_made_is_told_before_anything_begins() {
     for side in [&["server", "--output=null"][..], &["client", "127.0.0.1:9", "--input=tone:440"]] {
         let program = ours(side.iter().chain(&["--record=/nowhere/at/all.wav"])).start().wait();

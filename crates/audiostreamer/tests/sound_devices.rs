@@ -7,7 +7,7 @@ use harness::compare::{Heard, compare};
 use harness::jack::{self, Jack};
 use harness::program::{Program, installed, ours};
 use harness::pulse::{self, Pulse};
-use harness::{port, signal};
+use harness::{port, signal, wait};
 
 const RATE: u32 = 48_000;
 
@@ -77,6 +77,32 @@ fn pulseaudio_devices_are_the_default() {
 #[test]
 fn alsa_devices_are_heard_over_tcp() {
     assert_pulse_is_heard(&["--output=alsa:default"], &["--input=alsa:default"], &["--codec=l16", "--protocol=tcp"]);
+}
+
+#[test]
+fn a_device_is_left_while_nobody_is_there_and_taken_again_when_somebody_comes() {
+    if !installed(&pulse::PROGRAMS) {
+        return;
+    }
+    let pulse = Pulse::start(&["loudspeaker"]);
+    let listen = format!("127.0.0.1:{}", port::free());
+    let server = ours(["server", "--listen", &listen, "--output=pulse:loudspeaker", "--idle-release=1s"]);
+    let server = server.environment(&pulse.environment()).start();
+    for opened in 1..=2 {
+        server.wait_for_lines("output is closed until", opened);
+        assert!(!pulse.lists("sink-inputs", "audiostreamer"), "it is left to others");
+        let client = ours(["client", &listen, "--input=tone:440"]).start();
+        server.wait_for_lines("playing on", opened + 1);
+        let recorder = pulse.record("loudspeaker.monitor");
+        wait::until("the tone", || {
+            let heard = Audio::from_f32le(&recorder.stdout_so_far(), RATE, 2);
+            let last = heard.frames().saturating_sub(4_800)..heard.frames();
+            (heard.frames() > 4_800 && heard.part(last).rms_dbfs() > -40.0).then_some(())
+        });
+        assert!(pulse.lists("sink-inputs", "audiostreamer"), "it is taken");
+        client.interrupt().assert_code(0);
+    }
+    server.interrupt().assert_code(0);
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! A trace has no sound, so one is made up that is like a voice: what the playout does to the sound where
 //! it has a choice (a splice is put where it fits) may differ from what it did to the real one.
 
+use std::fmt;
 use std::time::Duration;
 
 use crate::codec::{Encoder, opus};
@@ -50,19 +51,29 @@ pub struct Outcome {
     pub late: u64,
     /// How many times the timeline was moved at once.
     pub moves: u64,
-    delays: Vec<u32>,
+    delays: Delays,
+}
+
+/// How often each delay was seen, in steps.
+#[derive(Clone, Default)]
+struct Delays(Vec<u32>);
+
+impl fmt::Debug for Delays {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} looks", self.0.iter().sum::<u32>())
+    }
 }
 
 impl Outcome {
     fn new(choice: Choice) -> Self {
-        Self { choice, concealed: Duration::ZERO, events: 0, late: 0, moves: 0, delays: Vec::new() }
+        Self { choice, concealed: Duration::ZERO, events: 0, late: 0, moves: 0, delays: Delays::default() }
     }
 
     /// The playout delay that was not exceeded for that part of the time; `None` where nothing was played.
     pub fn delay(&self, part: f64) -> Option<Duration> {
-        let all: u64 = self.delays.iter().map(|count| u64::from(*count)).sum();
+        let all: u64 = self.delays.0.iter().map(|count| u64::from(*count)).sum();
         let mut below = (part.clamp(0.0, 1.0) * all.saturating_sub(1) as f64) as u64;
-        let step = self.delays.iter().position(|&count| {
+        let step = self.delays.0.iter().position(|&count| {
             let found = below < u64::from(count);
             below = below.saturating_sub(count.into());
             found
@@ -72,10 +83,11 @@ impl Outcome {
 
     fn observe(&mut self, delay: Duration) {
         let step = ((delay.as_nanos() / DELAY_STEP.as_nanos()) as usize).min(DELAY_STEPS);
-        if self.delays.len() <= step {
-            self.delays.resize(step + 1, 0);
+        let Delays(counts) = &mut self.delays;
+        if counts.len() <= step {
+            counts.resize(step + 1, 0);
         }
-        self.delays[step] = self.delays[step].saturating_add(1);
+        counts[step] = counts[step].saturating_add(1);
     }
 
     /// The last word of a playout.
@@ -338,10 +350,11 @@ mod tests {
             let time = MediaTime(n as i64 * 240);
             let record = Record::Unit { stream, time, frames: 240, bytes: 480, origin: Origin::First };
             lines.push(Line { at: at(n * 5 + late), record });
-            lines.push(Line { at: at(n * 5), record: Record::Asked { frames: 240 } });
+            let frames = if n < 200 { 240 } else { 480 };
             if n == 200 {
-                lines.push(Line { at: at(n * 5), record: Record::Card { rate: 44_100, channels: 1 } });
+                lines.push(Line { at: at(n * 5), record: Record::Card { rate: 96_000, channels: 1 } });
             }
+            lines.push(Line { at: at(n * 5), record: Record::Asked { frames } });
         }
         lines.sort_by_key(|line| line.at);
         lines

@@ -6,6 +6,7 @@ use audiostreamer_core::sender::Redundancy;
 use audiostreamer_core::{ChannelMap, Codec};
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::config::ConfigArgs;
 use super::record::RecordArgs;
@@ -42,6 +43,10 @@ pub struct ServerArgs {
     /// it where there is to be no WAV header
     #[arg(long, value_name = "FORMAT", default_value = "wav:s24le,48000,2")]
     pub output_format: SinkFormat,
+    /// Close the output device after so long without a client, so that others can have it or it can sleep,
+    /// and open it again when one comes: 10s, 5m, 1h
+    #[arg(long, value_name = "TIME", value_parser = values::idle)]
+    pub idle_release: Option<Duration>,
     /// Playout delay: how long each packet waits for those behind it. auto follows the network, a
     /// time like 12ms fixes it
     #[arg(long, value_name = "TIME", default_value = "auto", value_parser = values::latency)]
@@ -126,13 +131,15 @@ impl ServerArgs {
         if let (server::WireFormat::Raw(_), true) = (&wire, self.duplex) {
             return Err(Error::Usage("--duplex needs more than bare samples: leave out --raw".into()));
         }
+        let sink = SinkSpec::parse(self.output.as_deref(), self.output_format);
         Ok(server::Config {
             listen: self.listen,
             udp: self.protocol != ServerProtocol::Tcp,
             tcp: self.protocol != ServerProtocol::Udp,
-            sink: SinkSpec::parse(self.output.as_deref(), self.output_format),
+            sink,
             record: self.record.config()?,
             trace: self.trace.clone(),
+            idle_release: self.idle_release(&sink)?,
             wanted: self.card.wanted(),
             latency: self.latency,
             profile: self.profile.into(),
@@ -162,6 +169,16 @@ impl ServerArgs {
             no_wait: false,
             duplex: None,
         })
+    }
+
+    fn idle_release(&self, sink: &SinkSpec) -> Result<Option<Duration>, Error> {
+        match sink {
+            SinkSpec::Device(_) => Ok(self.idle_release),
+            _ if self.idle_release.is_some() => {
+                Err(Error::Usage("--idle-release is for sound cards: what else --output names is nobody's in between".into()))
+            }
+            _ => Ok(None),
+        }
     }
 
     fn encryption(&self) -> Result<Option<server::Encryption>, Error> {

@@ -64,6 +64,14 @@ pub fn expiry(text: &str) -> Result<super::trust::Validity, String> {
     }
 }
 
+/// How long nobody must have been there: `10s`, `5m`, `1h`.
+pub fn idle(text: &str) -> Result<Duration, String> {
+    match expiry(text) {
+        Ok(super::trust::Validity(Some(time))) if !time.is_zero() => Ok(time),
+        _ => Err("a time with its unit, like 10s, 5m or 1h".into()),
+    }
+}
+
 /// What an invite is called: one word.
 pub fn name(text: &str) -> Result<String, String> {
     let is_plain = |c: char| c.is_alphanumeric() || "-_.@".contains(c);

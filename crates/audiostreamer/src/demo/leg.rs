@@ -141,6 +141,7 @@ fn server_config(sink: SinkSpec, identity: &Identity) -> server::Config {
         sink,
         record: None,
         trace: None,
+        idle_release: None,
         wanted: Wanted::default(),
         latency: Latency::Auto,
         profile: Profile::Live,

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use audiostreamer_core::playout::{Latency, Profile};
 use audiostreamer_core::{Format, PayloadTypes};
@@ -29,6 +30,9 @@ pub struct Config {
     pub trace: Option<PathBuf>,
     /// What the sink is asked for.
     pub wanted: Wanted,
+    /// After so long without a client the sink is closed, until one comes. For sound cards: a file that is
+    /// opened again begins anew.
+    pub idle_release: Option<Duration>,
     /// The playout delay of each stream: from a packet's arrival to its being asked for.
     pub latency: Latency,
     /// What delay and sound are worth to the listener.

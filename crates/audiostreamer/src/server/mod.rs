@@ -67,6 +67,9 @@ const TICK: Duration = Duration::from_millis(50);
 /// What is due sooner than this is due with the next packet.
 const DUE_MIN: Duration = Duration::from_millis(1);
 
+/// A card that was released and can't be opened is tried again after so long.
+const REOPEN: Duration = Duration::from_secs(1);
+
 /// The list of who may play is looked at so often: whoever is revoked is shut out as soon.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -133,11 +136,14 @@ async fn play(
     let recorders = recording.as_ref().map(Recording::recorders);
     let trace = Trace::of(config.trace.as_deref(), &report)?;
     let watchers = Watchers { recorders, tracer: trace.as_ref().map(Trace::tracer) };
-    let sink = start_sink(&config, (recording.as_ref(), trace.as_ref()), xruns.clone(), sink_events)?;
+    let start_sink = |config: &Config| {
+        start_sink(config, (recording.as_ref(), trace.as_ref()), xruns.clone(), sink_events.clone())
+    };
+    let mut sink = Some(start_sink(&config)?);
     let (stop_talking, stopped) = oneshot::channel::<()>();
     let (talkback, talking) = Talkback::start(config.duplex.clone(), report.clone(), async { drop(stopped.await) });
     let mut talking = Box::pin(talking);
-    let mut server = Server::new(config, talkback, report, watchers, xruns);
+    let mut server = Server::new(config, talkback, report, watchers, xruns.clone());
     server.say(Event::Listening { address, transports: server.transports() });
     let announcement = server.announce(address);
 
@@ -160,6 +166,12 @@ async fn play(
             },
             _ = tick.tick() => server.handle_tick(&mut connections),
             () = sleep(server.until_due()) => server.transmit_due(),
+        }
+        if sink.is_some() && server.releases_sink() {
+            sink = None;
+            server.handle_released();
+        } else if sink.is_none() && server.wants_sink() {
+            sink = server.opened(start_sink(&server.config));
         }
     };
     let _ = stop_talking.send(());
@@ -257,6 +269,10 @@ struct Server<R> {
     output: Option<Output>,
     watchers: Watchers,
     xruns: Xruns,
+    /// When a client last was here, or came.
+    last_client: Instant,
+    /// When it is tried again to open a card that was released and can't be opened.
+    next_opening: Instant,
     streams: Vec<Stream>,
     next_stream: StreamId,
     /// How loud clients were made, the last so many: who comes back is as loud as he was.
@@ -287,6 +303,8 @@ impl<R: Fn(Report)> Server<R> {
             output: None,
             watchers,
             xruns,
+            last_client: clock::now(),
+            next_opening: clock::now(),
             streams: Vec::new(),
             next_stream: StreamId::default(),
             volumes: VecDeque::new(),
@@ -344,6 +362,7 @@ impl<R: Fn(Report)> Server<R> {
     fn handle_connection(&mut self, connections: &mut Connections, event: ConnectionEvent) {
         match event {
             ConnectionEvent::Opened { peer, link, admission, duplex } => {
+                self.last_client = clock::now(); // its sound will follow
                 if let (Admission::Invited(name), Some(key)) = (admission, peer.key()) {
                     self.say(Event::ClientInvited { peer: peer.address(), name, key });
                 }
@@ -524,6 +543,7 @@ impl<R: Fn(Report)> Server<R> {
         for event in stream.play_outputs(self.output.as_mut(), room) {
             match event {
                 stream::Event::Started(format) => {
+                    self.last_client = clock::now();
                     let (peer, transport, encrypted) = (peer.address(), peer.transport(), peer.is_encrypted());
                     self.say(Event::ClientStarted { peer, transport, encrypted, format });
                 }
@@ -581,6 +601,31 @@ impl<R: Fn(Report)> Server<R> {
         Ok(Playing::Goes)
     }
 
+    /// Whether nobody has been there for so long that the card is left to others.
+    fn releases_sink(&self) -> bool {
+        self.config.idle_release.is_some_and(|after| clock::now() - self.last_client > after)
+    }
+
+    fn handle_released(&mut self) {
+        self.output = None;
+        let idle = self.config.idle_release.unwrap_or_default();
+        self.say(Event::OutputReleased { idle });
+    }
+
+    /// Whether somebody is there, or has just come.
+    fn wants_sink(&self) -> bool {
+        !self.releases_sink() && clock::now() >= self.next_opening
+    }
+
+    /// The card is open again, or will be tried again.
+    fn opened(&mut self, sink: Result<device::Running, Error>) -> Option<device::Running> {
+        sink.inspect_err(|why| {
+            self.next_opening = clock::now() + REOPEN;
+            self.say(Event::OutputGone { why: why.to_string() });
+        })
+        .ok()
+    }
+
     fn handle_tick(&mut self, connections: &mut Connections) {
         let now = clock::now();
         if let Some(output) = &mut self.output {
@@ -616,6 +661,9 @@ impl<R: Fn(Report)> Server<R> {
             }
         }
         self.refused_at_the_door = connections.refusals();
+        if self.streams.iter().any(Stream::is_proved) {
+            self.last_client = now;
+        }
         let status = self.status();
         (self.report)(Report::Server(status));
     }

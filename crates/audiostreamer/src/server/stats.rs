@@ -71,7 +71,7 @@ impl StreamStatus {
 
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(levels) = &self.levels else { return f.write_str("no output device") };
+        let Some(levels) = &self.levels else { return f.write_str("no output device is open") };
         write!(f, "{}", Meter(levels.peak))?;
         if let Some(talkback) = &self.talkback {
             write!(f, " {} back to {}", Meter(talkback.peak), talkback.destinations.len())?;

@@ -131,6 +131,14 @@ impl Pulse {
         recorder
     }
 
+    /// Whether the daemon has something of that kind that is called so.
+    #[track_caller]
+    pub fn lists(&self, what: &str, name: &str) -> bool {
+        let list = other("pactl", ["list", what]).keeping_stdout().environment(&self.environment()).start().wait();
+        list.assert_code(0);
+        String::from_utf8_lossy(&list.stdout).contains(name)
+    }
+
     fn launch(&self, program: &str, options: [&str; 4], device: &str) -> Launch {
         other(program, options).args([format!("--device={device}")]).environment(&self.environment())
     }

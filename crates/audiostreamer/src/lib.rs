@@ -81,6 +81,7 @@
 //!         record: None,
 //!         wanted: Wanted::default(),
 //!         map: ChannelMap::Same,
+//!         agc: false,
 //!         volume: Volume::default(),
 //!         media: client::Media {
 //!             wire: client::WireFormat::Rtp { codec: Codec::Opus, types: Box::default(), fixed: None },

@@ -114,6 +114,7 @@
 //! one speed. Playout keeps a fixed delay and moves its timeline when the clocks have drifted
 //! apart; it does not follow them.
 
+mod agc;
 mod budget;
 mod channels;
 pub mod codec;
@@ -145,6 +146,7 @@ mod time;
 pub mod trace;
 mod transit;
 
+pub use agc::Agc;
 pub use budget::Budget;
 pub use channels::{ChannelMap, map_channels};
 pub use error::Error;

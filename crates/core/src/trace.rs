@@ -19,10 +19,11 @@
 //! without an end was cut off when the program was killed, and is none.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::playout::{Latency, Origin, Profile, Stats};
-use crate::{CHANNELS_MAX, Codec, Encoding, Format, Instant, MediaTime, RATES};
+use crate::{CHANNELS_MAX, Codec, Encoding, Format, Instant, MediaTime};
 
 /// The first line.
 pub const HEADER: &str = "audiostreamer-trace 1";
@@ -94,7 +95,7 @@ impl Line {
         let at = micros(fields.number()?)?;
         let record = match kind {
             "c" => Record::Card {
-                rate: fields.number().filter(|rate| RATES.contains(rate))?,
+                rate: fields.number().filter(|rate| CARD_RATES.contains(rate))?,
                 channels: fields.number().filter(|channels| (1..=CHANNELS_MAX.into()).contains(channels))?,
             },
             "a" => Record::Asked { frames: fields.number().filter(|frames| *frames <= ASKED_MAX)? },
@@ -156,6 +157,9 @@ impl fmt::Display for Line {
     }
 }
 
+/// The rates that a card may have.
+const CARD_RATES: RangeInclusive<u32> = 8_000..=384_000;
+
 /// The most frames that a card is believed to ask for at once: a second and more.
 const ASKED_MAX: u32 = 65_536;
 
@@ -170,6 +174,7 @@ fn letter(origin: Origin) -> char {
     match origin {
         Origin::First => 'f',
         Origin::Repair => 'r',
+        Origin::Copy => 'c',
     }
 }
 
@@ -201,7 +206,9 @@ impl Fields<'_> {
 
     fn origin(&mut self) -> Option<Origin> {
         let letter_there = self.0.next()?;
-        [Origin::First, Origin::Repair].into_iter().find(|origin| letter_there == letter(*origin).to_string())
+        [Origin::First, Origin::Repair, Origin::Copy]
+            .into_iter()
+            .find(|origin| letter_there == letter(*origin).to_string())
     }
 
     fn format(&mut self) -> Option<Format> {

@@ -53,6 +53,10 @@ pub struct ClientArgs {
     /// than clipped
     #[arg(long, value_name = "DB", default_value_t = 0.0, allow_hyphen_values = true, value_parser = values::gain)]
     pub gain: f32,
+    /// Bring a voice to about the same loudness (-20 dBFS) all the time, whether it is near or far: automatic
+    /// gain, between -12 and 24 dB. Adds no delay
+    #[arg(long)]
+    pub agc: bool,
     /// Which channels are sent: left, right, swap, a mix like 2:1, or a list like 3,4 [default: all]
     #[arg(long, value_name = "MAP")]
     pub map: Option<ChannelMap>,
@@ -177,6 +181,7 @@ impl ClientArgs {
             record: self.record.config()?,
             wanted: self.card.wanted(),
             map: self.map.clone().unwrap_or_default(),
+            agc: self.agc,
             volume: Volume { gain: self.gain, muted: false },
             media,
             no_wait: self.no_wait,

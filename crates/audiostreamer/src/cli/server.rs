@@ -132,6 +132,7 @@ impl ServerArgs {
             return Err(Error::Usage("--duplex needs more than bare samples: leave out --raw".into()));
         }
         let sink = SinkSpec::parse(self.output.as_deref(), self.output_format);
+        let idle_release = self.idle_release(&sink)?;
         Ok(server::Config {
             listen: self.listen,
             udp: self.protocol != ServerProtocol::Tcp,
@@ -139,7 +140,7 @@ impl ServerArgs {
             sink,
             record: self.record.config()?,
             trace: self.trace.clone(),
-            idle_release: self.idle_release(&sink)?,
+            idle_release,
             wanted: self.card.wanted(),
             latency: self.latency,
             profile: self.profile.into(),
@@ -174,9 +175,9 @@ impl ServerArgs {
     fn idle_release(&self, sink: &SinkSpec) -> Result<Option<Duration>, Error> {
         match sink {
             SinkSpec::Device(_) => Ok(self.idle_release),
-            _ if self.idle_release.is_some() => {
-                Err(Error::Usage("--idle-release is for sound cards: what else --output names is nobody's in between".into()))
-            }
+            _ if self.idle_release.is_some() => Err(Error::Usage(
+                "--idle-release is for sound cards: what else --output names is nobody's in between".into(),
+            )),
             _ => Ok(None),
         }
     }

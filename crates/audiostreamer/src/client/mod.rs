@@ -59,6 +59,8 @@ pub struct Config {
     pub wanted: Wanted,
     /// Which of its channels are sent.
     pub map: ChannelMap,
+    /// Whether a voice is brought to about the same loudness all the time, before its volume.
+    pub agc: bool,
     /// How loud, at first.
     pub volume: Volume,
     /// How it is coded.

@@ -178,7 +178,7 @@ impl<'a, R: Fn(Report)> SendThread<'a, R> {
 
     fn open(&mut self, captured: Captured) -> Result<(), Error> {
         let Config { map, media, .. } = self.config;
-        let shaping = Shaping::new(map, &captured.shape, self.volume)?;
+        let shaping = Shaping::new(map, &captured.shape, self.config.agc, self.volume)?;
         let packetizer_config = packetizer_config(media, &mapped(map, &captured.shape), self.config.payload_max());
         let format = packetizer_config.format;
         let packetizer = Packetizer::new(packetizer_config)?;

@@ -177,6 +177,7 @@ fn client_config(server: SocketAddr, source: SourceSpec, identity: Identity) -> 
         record: None,
         wanted: Wanted::default(),
         map: ChannelMap::Same,
+        agc: false,
         volume: Volume::default(),
         media: client::Media {
             wire,

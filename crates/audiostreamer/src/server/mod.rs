@@ -136,9 +136,8 @@ async fn play(
     let recorders = recording.as_ref().map(Recording::recorders);
     let trace = Trace::of(config.trace.as_deref(), &report)?;
     let watchers = Watchers { recorders, tracer: trace.as_ref().map(Trace::tracer) };
-    let start_sink = |config: &Config| {
-        start_sink(config, (recording.as_ref(), trace.as_ref()), xruns.clone(), sink_events.clone())
-    };
+    let start_sink =
+        |config: &Config| start_sink(config, (recording.as_ref(), trace.as_ref()), xruns.clone(), sink_events.clone());
     let mut sink = Some(start_sink(&config)?);
     let (stop_talking, stopped) = oneshot::channel::<()>();
     let (talkback, talking) = Talkback::start(config.duplex.clone(), report.clone(), async { drop(stopped.await) });
@@ -254,7 +253,7 @@ pub(crate) struct Output {
 
 /// Who is told what comes, beside those who play it.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Watchers {
+struct Watchers {
     pub recorders: Option<Recorders>,
     pub tracer: Option<Tracer>,
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use audiostreamer_core::mixer::{Change, Voice, VoiceHandle};
 use audiostreamer_core::packet::Rtp;
+use audiostreamer_core::playout::Origin;
 use audiostreamer_core::raw::RawReceiver;
 use audiostreamer_core::receiver::{self, Output as Received};
 use audiostreamer_core::trace::Record;
@@ -391,7 +392,9 @@ impl Stream {
         let &playout::Unit { time, frames, arrived, origin, .. } = &unit;
         let bytes = unit.payload.len() as u32;
         self.trace(arrived, Record::Unit { stream: self.id.0, time, frames, bytes, origin });
-        if let Some(recorder) = &self.recorder {
+        if let Some(recorder) = &self.recorder
+            && origin != Origin::Copy
+        {
             recorder.record(Packet { time, frames, at: arrived, payload: unit.payload.clone() });
         }
         match &mut self.voice {

@@ -30,6 +30,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         tcp: true,
         sink: SinkSpec::File { path: file.into(), format: SinkFormat::default() },
         record: None,
+        trace: None,
+        idle_release: None,
         wanted: Wanted::default(),
         latency: Latency::Auto,
         profile: Profile::Listen,

@@ -41,6 +41,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         record: None,
         wanted: Wanted::default(),
         map: ChannelMap::Same,
+        agc: false,
         volume: Volume::default(),
         media: Media {
             wire: WireFormat::Rtp { codec: Codec::Opus, types: Box::default(), fixed: None },

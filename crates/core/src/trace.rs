@@ -175,6 +175,8 @@ fn letter(origin: Origin) -> char {
         Origin::First => 'f',
         Origin::Repair => 'r',
         Origin::Copy => 'c',
+        Origin::Lost => 'l',
+        Origin::OtherWay => 'o',
     }
 }
 
@@ -206,7 +208,7 @@ impl Fields<'_> {
 
     fn origin(&mut self) -> Option<Origin> {
         let letter_there = self.0.next()?;
-        [Origin::First, Origin::Repair, Origin::Copy]
+        [Origin::First, Origin::Repair, Origin::Copy, Origin::Lost, Origin::OtherWay]
             .into_iter()
             .find(|origin| letter_there == letter(*origin).to_string())
     }

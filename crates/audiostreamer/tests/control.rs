@@ -93,6 +93,8 @@ impl Pair {
                 server::Encryption { identity, gate }
             }),
             announce: false,
+            trace: None,
+            idle_release: None,
             duplex: None,
             limits: server::Limits::default(),
         }
@@ -124,6 +126,7 @@ impl Pair {
                 padding: 0,
             },
             no_wait: false,
+            agc: false,
             duplex: None,
         }
     }

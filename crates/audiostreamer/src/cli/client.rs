@@ -197,6 +197,8 @@ impl ClientArgs {
             tcp: false,
             sink: SinkSpec::parse(self.output.as_deref(), SinkFormat::default()),
             record: None,
+            trace: None,
+            idle_release: None,
             wanted: self.card.wanted(),
             latency: self.latency,
             profile: self.profile.into(),

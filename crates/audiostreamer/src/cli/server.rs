@@ -165,6 +165,7 @@ impl ServerArgs {
             record: None,
             wanted: self.card.wanted(),
             map: ChannelMap::Same,
+            agc: false,
             volume: Volume::default(),
             media: client::Media { wire, frame: None, opus, redundancy, padding: 0 },
             no_wait: false,

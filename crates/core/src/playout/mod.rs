@@ -312,7 +312,9 @@ impl Playout {
             clock_offset_ppm: self.pace.clock_offset_ppm(),
             frame: Duration::from_secs_f64(self.pace.frame()),
             room: self.room(),
-            resampling: Duration::from_secs_f64(self.resampler.behind() / f64::from(self.format.rate)),
+            // Negative where a frame of a very slow card lies beyond what is read.
+            resampling: Duration::try_from_secs_f64(self.resampler.behind() / f64::from(self.format.rate))
+                .unwrap_or_default(),
             ..self.stats
         };
         self.stats.peak = 0.0;

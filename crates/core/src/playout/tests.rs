@@ -341,6 +341,16 @@ fn another_rate_is_converted_and_keeps_its_delay() {
 }
 
 #[test]
+fn rates_may_be_absurdly_far_apart() {
+    for (stream, card) in [(768_000, 1_000), (1_000, 768_000)] {
+        let mut bench = Bench::at_rates(stream, card, 100);
+        bench.run(30, |_| true);
+        assert_eq!(bench.playout.take_stats().units_received, 60);
+        assert!(bench.out.iter().all(|sample| sample.is_finite()), "{stream} Hz on {card} Hz");
+    }
+}
+
+#[test]
 fn after_absurd_times_the_stream_is_heard_again() {
     for time in [i64::MIN, -(1 << 60), -1, 1 << 40, 1 << 60, i64::MAX] {
         for arrived in [0, 999_000_000, u64::MAX] {

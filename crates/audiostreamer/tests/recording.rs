@@ -122,7 +122,7 @@ fn a_trace_is_valid_after_the_program_was_killed_and_replayed() {
     });
     server.program.kill();
     drop(client);
-    let replay = ours(["replay", "--json", &path.display().to_string()]).start().wait();
+    let replay = ours(["replay", "--json", &path.display().to_string()]).keeping_stdout().start().wait();
     replay.assert_code(0);
     let table: serde_json::Value = serde_json::from_slice(&replay.stdout).expect("JSON");
     let run = &table["runs"][0];

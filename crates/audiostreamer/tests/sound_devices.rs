@@ -90,7 +90,7 @@ fn a_device_is_left_while_nobody_is_there_and_taken_again_when_somebody_comes() 
     let server = server.environment(&pulse.environment()).start();
     for opened in 1..=2 {
         server.wait_for_lines("output is closed until", opened);
-        assert!(!pulse.lists("sink-inputs", "audiostreamer"), "it is left to others");
+        wait::until("the device to be left to others", || (!pulse.lists("sink-inputs", "AudioStreamer")).then_some(()));
         let client = ours(["client", &listen, "--input=tone:440"]).start();
         server.wait_for_lines("playing on", opened + 1);
         let recorder = pulse.record("loudspeaker.monitor");
@@ -99,7 +99,7 @@ fn a_device_is_left_while_nobody_is_there_and_taken_again_when_somebody_comes() 
             let last = heard.frames().saturating_sub(4_800)..heard.frames();
             (heard.frames() > 4_800 && heard.part(last).rms_dbfs() > -40.0).then_some(())
         });
-        assert!(pulse.lists("sink-inputs", "audiostreamer"), "it is taken");
+        assert!(pulse.lists("sink-inputs", "AudioStreamer"), "it is taken");
         client.interrupt().assert_code(0);
     }
     server.interrupt().assert_code(0);

@@ -21,11 +21,17 @@ LAG_MAX = 2 * RATE
 
 
 def lag(clip, heard):
-    """Frames by which `heard`, which begins with the clip and lasts LAG_MAX longer, is behind it."""
-    likeness = fftconvolve(heard, clip[::-1], "valid")
-    at = int(np.argmax(likeness))
-    energy = np.linalg.norm(clip) * np.linalg.norm(heard[at : at + CLIP])
-    return at if energy > 0 and likeness[at] > 0.2 * energy else None
+    """Frames by which `heard`, which begins with the clip and lasts LAG_MAX longer, is behind it: the median
+    of its seconds, as the delay may move. None where not one of them is found."""
+    found = []
+    for start in range(0, CLIP, RATE):
+        said, around = clip[start : start + RATE], heard[start : start + RATE + LAG_MAX]
+        likeness = fftconvolve(around, said[::-1], "valid")
+        at = int(np.argmax(likeness))
+        energy = np.linalg.norm(said) * np.linalg.norm(around[at : at + RATE])
+        if energy > 0 and likeness[at] > 0.5 * energy:
+            found.append(at)
+    return int(np.median(found)) if found else None
 
 
 def visqol(mode):

@@ -3,8 +3,8 @@
 //! | path | repairs | copies |
 //! | --- | --- | --- |
 //! | nothing lost for 9 s | armed | none: not a bit |
-//! | the delay leaves room for a round trip, and what is lost twice is below the goal | on demand | none |
-//! | what stays lost is above the goal | on demand, where they come in time | the fewest that reach it, three at the most |
+//! | the delay leaves room for a round trip, and what is lost again is below 0.1 % | on demand | none |
+//! | what stays lost is above that, or above 0.02 % without repairs | on demand, where they come in time | the fewest that reach it, three at the most |
 //! | no room for a copy either | on demand | none: more delay is the receiver's to add |
 //! | all of it costs more than the budget | on demand | in fewer bits, then fewer of them |
 //!
@@ -56,14 +56,16 @@ pub struct Situation {
     pub jitter: Duration,
 }
 
-/// The share that may stay lost.
+/// The share that may stay lost, without repairs and with them: those cost only what is lost, copies cost
+/// all the time.
 const GOAL: f64 = 2e-4;
+const GOAL_REPAIRED: f64 = 1e-3;
 
 /// Nothing lost for so long, and nothing is sent twice; before, one copy less after each third.
 const CLEAN: Duration = Duration::from_secs(9);
 
 /// A copy that brings back less than this share of what is lost is not worth its bits.
-const WORTH: f64 = 0.25;
+const WORTH: f64 = 0.15;
 
 /// Beyond so little correlation, distance helps no more.
 const FAR: f64 = 0.02;
@@ -75,10 +77,11 @@ const ASKING: Duration = Duration::from_millis(3);
 pub fn plan(estimate: &Estimate, situation: &Situation) -> Plan {
     let most = copies_left(estimate.clean);
     let Some(room) = situation.room.filter(|_| most > 0 && estimate.loss > 0.0) else { return Plan::default() };
-    let unrepaired = estimate.loss * unrepaired(estimate, situation, room);
+    let unrepaired = unrepaired(estimate, situation, room);
+    let goal = if unrepaired < 1.0 { GOAL_REPAIRED } else { GOAL };
     let mut best = Plan::default();
     for count in 1..=most {
-        if unrepaired * lost_again(estimate, situation, &best) <= GOAL {
+        if estimate.loss * unrepaired * lost_again(estimate, situation, &best) <= goal {
             break;
         }
         let Some(next) = with_copies(count, estimate, situation, room) else { break };
@@ -101,11 +104,9 @@ fn copies_left(clean: Option<Duration>) -> usize {
 fn unrepaired(estimate: &Estimate, situation: &Situation, room: Duration) -> f64 {
     let Some(trip) = situation.round_trip else { return 1.0 };
     let packet = situation.packet();
-    // A request tells of a burst when it has ended.
-    let burst = packet.mul_f64(estimate.burst);
-    let tries = room.saturating_sub(ASKING + burst).as_secs_f64() / trip.as_secs_f64().max(1e-3);
+    let tries = room.saturating_sub(ASKING).as_secs_f64() / trip.as_secs_f64().max(1e-3);
     let again = estimate.lost_after(trip.as_secs_f64() / packet.as_secs_f64());
-    again.powi(tries.clamp(0.0, 3.0) as i32)
+    if tries < 1.0 { 1.0 } else { again.powf(tries.min(3.0)) }
 }
 
 /// The share of what is lost that no copy brings back.
@@ -123,7 +124,7 @@ fn lost_again(estimate: &Estimate, situation: &Situation, plan: &Plan) -> f64 {
 
 /// So many copies as far apart as there is room for, and as is worth it.
 fn with_copies(count: usize, estimate: &Estimate, situation: &Situation, room: Duration) -> Option<Plan> {
-    let latest = room.saturating_sub(situation.jitter);
+    let latest = room.saturating_sub(2 * situation.jitter);
     let copies = situation.settings(count, latest)?;
     let held = situation.held(&copies);
     let spread = latest.checked_sub(held)? / count as u32;
@@ -169,7 +170,7 @@ impl Situation {
         let (application, rates) = match (self.format.codec, self.application) {
             (Codec::Pcm(_), _) => (Application::Music, [64_000.0, 32_000.0]),
             (Codec::Opus, Application::Music) => (Application::Music, [32_000.0, 16_000.0]),
-            (Codec::Opus, Application::Voice) => (Application::Voice, [24_000.0, 16_000.0]),
+            (Codec::Opus, Application::Voice) => (Application::Voice, [24_000.0, 15_000.0]),
         };
         // Long frames sound better for their bits, short ones can lie farther from what they replace.
         let lengths = match self.format.codec {
@@ -226,7 +227,7 @@ mod tests {
     fn a_clean_path_costs_nothing() {
         assert_eq!(plan(&Estimate::default(), &situation(90, 80)), Plan::default());
         let after =
-            |millis| plan(&Estimate { clean: Some(Duration::from_millis(millis)), ..BURSTY }, &situation(90, 80));
+            |millis| plan(&Estimate { clean: Some(Duration::from_millis(millis)), ..BURSTY }, &situation(90, 300));
         let counts = [0, 3_100, 6_100, 9_000].map(|millis| after(millis).count());
         assert_eq!(counts, [3, 2, 1, 0]);
     }

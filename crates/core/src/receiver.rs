@@ -616,9 +616,11 @@ impl Run {
         }
     }
 
-    /// When the next packet will be overdue.
+    /// When the next packet will be overdue. After one that was lost it is likely lost, too: then less
+    /// lateness tells as much.
     fn overdue(&self) -> Option<Instant> {
-        Some(self.schedule.on_time(self.arrivals.awaited()?) + self.lateness.most())
+        let late = if self.arrivals.is_in_a_loss() { self.lateness.usual() } else { self.lateness.most() };
+        Some(self.schedule.on_time(self.arrivals.awaited()?) + late)
     }
 
     /// Whether there is something that the source should soon know.

@@ -28,7 +28,7 @@ pub enum Redundancy {
 }
 
 /// Percent of a stream that its copies take at the most.
-pub const AUTO_MOST: u16 = 60;
+pub const AUTO_MOST: u16 = 55;
 
 /// What copies ride beside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -179,7 +179,9 @@ impl Protection {
             Redundancy::AtMost(percent) => percent,
             _ => AUTO_MOST,
         };
-        let share = primary_bps * f64::from(percent) / 100.0;
+        // The packet itself then says where its own payload begins, too.
+        let header_bps = 8.0 / self.packet().as_secs_f64();
+        let share = primary_bps * f64::from(percent) / 100.0 - header_bps;
         self.budget_bps.map_or(share, |budget| share.min(budget - primary_bps)).max(0.0)
     }
 
@@ -203,11 +205,10 @@ impl Protection {
             self.copies = Copies::default();
             next.copies = None;
         }
-        // A new encoder for a few bits more or less would cost a frame.
+        // A new encoder for a few bits more would cost a frame; for fewer it must be, or they are not kept to.
         if let (Some(now), Some(before)) = (&mut next.copies, self.plan.copies) {
-            let alike = now.opus.bitrate_bps.abs_diff(before.opus.bitrate_bps) < before.opus.bitrate_bps / 5;
-            let affordable = now.opus.bitrate_bps >= before.opus.bitrate_bps || self.budget_bps.is_none();
-            if alike && affordable {
+            let more = now.opus.bitrate_bps.checked_sub(before.opus.bitrate_bps);
+            if more.is_some_and(|more| more < before.opus.bitrate_bps / 5) {
                 now.opus.bitrate_bps = before.opus.bitrate_bps;
             }
         }

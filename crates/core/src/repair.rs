@@ -16,6 +16,10 @@ const REORDERED_MAX: Duration = Duration::from_millis(25);
 /// Asked again when the repair is overdue by so much.
 const OVERDUE: Duration = Duration::from_millis(2);
 
+/// An answer hardly ever takes longer than usual by more than so many times what that varies by. The last
+/// request must not come later; that one before it was no more than slow costs but a packet.
+const HARDLY_EVER: u32 = 3;
+
 /// The most packets that are asked for at a time: what one compound packet says in 150 bytes.
 pub(crate) const ASKED_MAX: usize = 64;
 
@@ -64,7 +68,7 @@ struct Hole {
     deadline: Option<Instant>,
     /// When it is to be asked for.
     next: Instant,
-    /// When it was asked for last, and how often.
+    /// When it was asked for first, and how often.
     asked: Option<Instant>,
     times: u32,
 }
@@ -129,6 +133,11 @@ impl Arrivals {
         (self.expected < self.highest + AHEAD_MAX).then_some(self.expected + 1)
     }
 
+    /// Whether the packet before the one that is awaited is missing, too.
+    pub fn is_in_a_loss(&self) -> bool {
+        self.expected > self.highest
+    }
+
     /// Whether what is overdue is lost, as a rule.
     pub fn trusts_the_clock(&self) -> bool {
         self.trust > TRUSTED
@@ -164,7 +173,7 @@ impl Arrivals {
             Slot::Came | Slot::Repaired => return Came::Again,
         };
         self.wanted.retain(|&wanted| wanted != sequence);
-        // Sooner than any answer can be, it was on its way before it was asked for.
+        // Sooner than any answer to the first request, it was on its way before that.
         let answer = |asked: Instant| self.trip.is_none_or(|(trip, _)| now - asked > trip / 2);
         let Some(asked) = hole.asked.filter(|&asked| answer(asked)) else {
             self.trust -= TRUST_STEP * self.trust;
@@ -203,13 +212,9 @@ impl Arrivals {
             }
             if hole.next <= now && (trusted || sequence < highest) && asked.len() < ASKED_MAX {
                 asked.push(sequence as u16);
-                hole.asked = Some(now);
-                hole.next = next_ask(
-                    now,
-                    deadline,
-                    (trip + 2 * varies + OVERDUE) * (1 << hole.times.min(6)),
-                    trip + 2 * varies,
-                );
+                hole.asked.get_or_insert(now);
+                let overdue = (trip + 2 * varies + OVERDUE) * (1 << hole.times.min(6));
+                hole.next = next_ask(now, deadline, overdue, trip + HARDLY_EVER * varies);
                 hole.times += 1;
             }
             true

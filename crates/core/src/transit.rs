@@ -60,9 +60,14 @@ impl Lateness {
         self.mean
     }
 
-    /// Few take longer than this.
+    /// Most take no longer than this.
+    pub fn usual(&self) -> Duration {
+        self.mean + self.deviation + GRAIN
+    }
+
+    /// Hardly any takes longer than this.
     pub fn most(&self) -> Duration {
-        self.mean + 3 * self.deviation + GRAIN
+        self.mean + 5 * self.deviation + GRAIN
     }
 }
 

@@ -168,6 +168,14 @@ fn a_client_that_loses_its_network_is_heard_again_in_the_present() {
 }
 
 #[test]
+#[ignore = "measures: `make measure`"]
+fn a_connection_that_stands_still_is_replaced_and_the_stream_goes_on() {
+    let Some(heard) = Absence::of(Of::Path, 2.5) else { return };
+    // The kernel alone would go on after another second and a half.
+    assert!(heard.until_sound <= BACK && heard.delay_change.abs() < PRESENT, "{heard:?}");
+}
+
+#[test]
 #[ignore = "measures for minutes: `make measure`"]
 fn a_network_that_is_away_for_half_a_minute_is_used_again_at_once() {
     let Some(heard) = Absence::of(Of::Network, 30.0) else { return };
@@ -229,6 +237,8 @@ enum Of {
     Address,
     Network,
     Client,
+    /// All that the router does, for a stream over TCP.
+    Path,
 }
 
 /// What is heard after an absence; in seconds.
@@ -245,20 +255,23 @@ impl Absence {
         let journey = Journey::new()?;
         let noise = signal::noise(163, seconds + 12.0, RATE, 1, 16);
         let input = Input::wav(&noise, 16);
-        let client = journey.send(&input);
-        client.wait_for_line("over udp");
+        let protocol = if let Of::Path = what { "tcp" } else { "auto" };
+        let client = journey.send_also(&input, &["--protocol", protocol]);
+        client.wait_for_line("streaming");
         journey.play_on(2.0);
         let gone = journey.seconds();
         match what {
             Of::Address => journey.networks.move_client(),
             Of::Network => journey.networks.unplug_client(),
             Of::Client => client.signal(Signal::STOP),
+            Of::Path => journey.networks.block(true),
         }
         thread::sleep(Duration::from_secs_f64(seconds)); // nothing happens that could be waited for
         match what {
             Of::Address => {}
             Of::Network => journey.networks.plug_client(),
             Of::Client => client.signal(Signal::CONT),
+            Of::Path => journey.networks.block(false),
         }
         let back = journey.seconds();
         journey.play_on(4.0);

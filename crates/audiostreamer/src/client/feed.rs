@@ -113,6 +113,7 @@ impl Feed {
         let now = clock::now();
         match event {
             LinkEvent::Up(link) => self.begin(link::shared(link)),
+            LinkEvent::Replaced(link) => self.link = self.link.take().map(|_| link::shared(link)),
             LinkEvent::Down(why) => {
                 self.link = None;
                 self.heard = None; // or its silence would be reported, too

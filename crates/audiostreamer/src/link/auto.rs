@@ -41,6 +41,13 @@ pub async fn keep_connected_either_way(target: Target, handle: impl Fn(LinkEvent
             Some((transport, LinkEvent::Down(why))) => Some((transport, Change::Down(why))),
             Some((transport, LinkEvent::Silent)) => Some((transport, Change::Silent)),
             Some((transport, LinkEvent::Heard)) => Some((transport, Change::Heard)),
+            Some((_, LinkEvent::Replaced(link))) => {
+                match chooser.uses(Transport::Tcp) {
+                    true => handle(LinkEvent::Replaced(link)),
+                    false => tcp_link = tcp_link.map(|_| link), // as before, but fresh
+                }
+                None
+            }
             Some((_, event)) => {
                 handle(event);
                 None

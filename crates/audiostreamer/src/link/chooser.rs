@@ -139,6 +139,11 @@ impl Chooser {
         [self.head_start, self.fresh_attempt, self.stop_tcp, probation].into_iter().flatten().min()
     }
 
+    /// Whether packets go this way.
+    pub fn uses(&self, transport: Transport) -> bool {
+        self.used == Some(transport)
+    }
+
     fn handle_udp(&mut self, now: Instant, change: &Change, steps: &mut Vec<Step>) {
         match (change, self.udp) {
             (Change::Up, _) => self.udp = Path::Up { since: now },

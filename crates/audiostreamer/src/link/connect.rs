@@ -7,12 +7,11 @@ use std::time::Duration;
 
 use audiostreamer_core::framing::Deframer;
 use socket2::SockRef;
-use tokio::io::AsyncReadExt;
-use tokio::net::{TcpSocket, TcpStream, UdpSocket, lookup_host};
-use tokio::time::{sleep, timeout};
+use tokio::net::{TcpStream, UdpSocket, lookup_host};
+use tokio::time::sleep;
 
 use super::tcp::{self, Framing};
-use super::{Credentials, Link, TcpWriter, Transport, Via, secure};
+use super::{Credentials, Link, TcpWriter, Transport, Via, secure, standstill};
 use crate::error::{Error, plain};
 use crate::report::host_port;
 use crate::trust::Fingerprint;
@@ -54,6 +53,8 @@ pub enum Security {
 pub enum LinkEvent {
     /// There is a link now; over plain UDP that only means that nothing has been refused yet.
     Up(Link),
+    /// The connection stood still, and this one goes on in its place.
+    Replaced(Link),
     /// There is none now, for this reason; another attempt follows.
     Down(String),
     /// There is none, and there will be none.
@@ -92,7 +93,6 @@ impl From<io::Error> for Ended {
 const RETRY: Duration = Duration::from_millis(100);
 const RESOLVE_RETRY: Duration = Duration::from_secs(1);
 const BUSY_RETRY: Duration = Duration::from_millis(900);
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Runs until it is dropped, or until there is no point in going on. Of a name's addresses each
 /// attempt takes the next.
@@ -187,14 +187,26 @@ pub(super) fn any_address(peer: SocketAddr) -> SocketAddr {
     }
 }
 
-/// Reads packets until the connection ends.
+/// Reads packets until the connection ends. One that stands still is replaced.
 async fn run_tcp(peer: SocketAddr, via: &Via, framing: Framing, handle: &impl Fn(LinkEvent)) -> Result<Never, Ended> {
-    let (mut reader, writer) = connect_tcp(peer, via).await?.into_split();
-    handle(LinkEvent::Up(Link::Tcp(TcpWriter::new(writer, framing))));
+    let mut stream = Arc::new(standstill::connect(peer, via).await?);
+    handle(LinkEvent::Up(Link::Tcp(TcpWriter::new(stream.clone(), framing))));
+    loop {
+        let fresh = tokio::select! {
+            ended = read_tcp(&stream, framing, handle) => return ended,
+            fresh = standstill::replace(&stream, || standstill::connect(peer, via)) => Arc::new(fresh),
+        };
+        handle(LinkEvent::Replaced(Link::Tcp(TcpWriter::new(fresh.clone(), framing))));
+        let old = std::mem::replace(&mut stream, fresh);
+        tokio::spawn(async move { standstill::retire(&old).await });
+    }
+}
+
+async fn read_tcp(stream: &TcpStream, framing: Framing, handle: &impl Fn(LinkEvent)) -> Result<Never, Ended> {
     let mut deframer = Deframer::default();
     let mut buffer = vec![0; 16_384];
     loop {
-        match reader.read(&mut buffer).await? {
+        match tcp::read(stream, &mut buffer).await? {
             0 => return Err(Ended::Broken("closed by the other side".into())),
             length if framing == Framing::Rfc4571 => {
                 deframer.handle_bytes(&buffer[..length]);
@@ -205,17 +217,4 @@ async fn run_tcp(peer: SocketAddr, via: &Via, framing: Framing, handle: &impl Fn
             _ => {} // whoever plays raw PCM has nothing to tell us
         }
     }
-}
-
-pub(super) async fn connect_tcp(peer: SocketAddr, via: &Via) -> io::Result<TcpStream> {
-    let socket = match peer {
-        SocketAddr::V4(_) => TcpSocket::new_v4()?,
-        SocketAddr::V6(_) => TcpSocket::new_v6()?,
-    };
-    via.bind(SockRef::from(&socket))?;
-    let stream = timeout(CONNECT_TIMEOUT, socket.connect(peer))
-        .await
-        .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "no answer"))??;
-    tcp::tune(&stream)?;
-    Ok(stream)
 }

@@ -13,6 +13,7 @@ pub mod quic;
 #[cfg(test)]
 mod scenarios;
 mod secure;
+mod standstill;
 pub mod tcp;
 pub mod tls;
 mod via;
@@ -22,8 +23,10 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::net::UdpSocket;
+use tokio::time::{sleep, timeout};
 
 pub use auto::keep_connected_either_way;
 pub use connect::{LinkEvent, Security, Target, keep_connected};
@@ -104,14 +107,15 @@ pub async fn finish(link: SharedLink) {
 /// What became of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sent {
-    /// The socket has taken it.
+    /// The socket has taken it, or will as soon as it has room.
     Sent,
-    /// The socket had no room: older packets are still on their way.
+    /// There was no room: a packet was dropped, this one or one that has waited for too long.
     Dropped,
 }
 
 impl Link {
-    /// Hands one packet to the socket, or drops it where that would mean waiting.
+    /// Hands one packet to the socket. Where that would mean waiting, datagrams are dropped, and what is
+    /// for a connection waits until the next call of this or of [`flush`](Self::flush).
     ///
     /// An error says that the connection is broken.
     pub fn send(&mut self, packet: &[u8]) -> io::Result<Sent> {
@@ -126,6 +130,22 @@ impl Link {
             Link::Quic(connection) => quic::send(connection, packet),
             Link::Tls(writer) => writer.send(packet),
             Link::Ways(ways) => Ok(ways.send(packet)),
+        }
+    }
+
+    /// Hands on what waits, as far as there is room now. An error says that the connection is broken.
+    pub fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Link::Udp { .. } | Link::Quic(_) | Link::Ways(_) => Ok(()),
+            Link::Tcp(writer) => writer.flush(),
+            Link::Tls(writer) => writer.flush(),
+        }
+    }
+
+    /// How long a packet may wait before it is dropped rather than sent, where packets wait.
+    pub fn set_patience(&mut self, patience: Duration) {
+        if let Some(outflow) = self.outflow() {
+            outflow.set_patience(patience);
         }
     }
 
@@ -154,6 +174,14 @@ impl Link {
         }
     }
 
+    fn outflow(&mut self) -> Option<&mut tcp::Outflow> {
+        match self {
+            Link::Udp { .. } | Link::Quic(_) | Link::Ways(_) => None,
+            Link::Tcp(writer) => Some(writer.outflow()),
+            Link::Tls(writer) => Some(writer.outflow()),
+        }
+    }
+
     /// The QUIC connection that it is, if it is one.
     pub(crate) fn quic(&self) -> Option<&quinn::Connection> {
         match self {
@@ -162,14 +190,19 @@ impl Link {
         }
     }
 
-    /// Ends the connection as soon as what was sent has gone out. Only QUIC leaves sending to the
-    /// runtime, and so only there is anything to wait for.
-    pub async fn finish(self) {
+    /// Ends the connection as soon as what was sent has gone out, or will not go.
+    pub async fn finish(mut self) {
         match self {
-            Link::Quic(connection) => quic::finish(&connection).await,
-            Link::Ways(ways) => ways.finish().await,
+            Link::Quic(connection) => return quic::finish(&connection).await,
+            Link::Ways(ways) => return ways.finish().await,
             Link::Udp { .. } | Link::Tcp(_) | Link::Tls(_) => {}
         }
+        let gone = async {
+            while self.flush().is_ok() && self.outflow().is_some_and(|outflow| !outflow.is_empty()) {
+                sleep(Duration::from_millis(1)).await;
+            }
+        };
+        let _ = timeout(quic::FLUSH, gone).await;
     }
 
     /// Ends the connection at once, where there is one.

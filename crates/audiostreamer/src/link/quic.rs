@@ -126,7 +126,7 @@ pub(crate) async fn finish(connection: &Connection) {
 }
 
 /// What is waited for at the end, at the most.
-const FLUSH: Duration = Duration::from_millis(100);
+pub(super) const FLUSH: Duration = Duration::from_millis(100);
 
 /// Whether a server has answered that it takes no more connections at the moment.
 pub(crate) fn is_busy(error: &quinn::ConnectionError) -> bool {

@@ -13,11 +13,11 @@ use rustls::{AlertDescription, ClientConnection};
 use socket2::SockRef;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use super::connect::{Ended, LinkEvent, Never, any_address, connect_tcp};
+use super::connect::{Ended, LinkEvent, Never, any_address};
 use super::control::{Hello, Message, Refusal};
 use super::conversation::read_message;
 use super::tls::{HandshakeError, TlsStream, TlsWriter};
-use super::{Conversation, Credentials, Link, RecordReader, Via, quic};
+use super::{Conversation, Credentials, Link, RecordReader, Via, quic, standstill};
 use crate::clock;
 use crate::error::Error;
 use crate::trust::{AuthError, Code, Exchange, Fingerprint, tls};
@@ -89,10 +89,26 @@ impl Peer<'_> {
         Err(self.quic_error(&closed, expected, seen.key()))
     }
 
-    /// Over TCP, until the connection ends.
+    /// Over TCP, until the connection ends. One that stands still is replaced.
     pub async fn run_tls(&self, handle: &impl Fn(LinkEvent)) -> Result<Never, Ended> {
+        let (mut tls, writer) = self.open_tls().await?;
+        handle(LinkEvent::Up(Link::Tls(writer)));
+        loop {
+            let stream = tls.stream.clone();
+            let (fresh, writer) = tokio::select! {
+                ended = self.read_tls(&mut tls, handle) => return ended,
+                fresh = standstill::replace(stream.socket(), || self.open_tls()) => fresh,
+            };
+            tls = fresh;
+            handle(LinkEvent::Replaced(Link::Tls(writer)));
+            tokio::spawn(async move { standstill::retire(stream.socket()).await });
+        }
+    }
+
+    /// As far as to where packets may be sent.
+    async fn open_tls(&self) -> Result<(Tls, TlsWriter), Ended> {
         let (config, seen, expected) = self.tls_config()?;
-        let socket = connect_tcp(self.address, self.via).await?;
+        let socket = standstill::connect(self.address, self.via).await?;
         let name = ServerName::try_from(tls::SERVER_NAME).expect("it is a name");
         let session = ClientConnection::new(config, name).map_err(broken)?;
         let stream = match timeout(ANSWER_TIMEOUT, TlsStream::handshake(socket, session.into(), usize::MAX)).await {
@@ -103,12 +119,16 @@ impl Peer<'_> {
             Ok(Ok(stream)) => Arc::new(stream),
         };
         let mut writer = TlsWriter::new(stream.clone());
-        let mut reader = RecordReader::new(stream, usize::MAX);
+        let mut reader = RecordReader::new(stream.clone(), usize::MAX);
         let asked = self.ask(Conversation::Tls { to: &mut writer, from: &mut reader }).await?;
-        handle(LinkEvent::Up(Link::Tls(writer)));
-        self.answer(asked, next_message(&mut reader, handle), seen.key(), handle).await?;
+        Ok((Tls { stream, reader, asked, key: seen.key() }, writer))
+    }
+
+    async fn read_tls(&self, tls: &mut Tls, handle: &impl Fn(LinkEvent)) -> Result<Never, Ended> {
+        let asked = std::mem::replace(&mut tls.asked, Asked::Accepted);
+        self.answer(asked, next_message(&mut tls.reader, handle), tls.key, handle).await?;
         loop {
-            let message = next_message(&mut reader, handle).await?;
+            let message = next_message(&mut tls.reader, handle).await?;
             self.handle_message(message)?;
         }
     }
@@ -232,6 +252,14 @@ impl Peer<'_> {
 /// Whether a server that has just accepted a connection has closed it again.
 fn is_closing(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
+}
+
+/// A connection on which the server has been asked to let us in.
+struct Tls {
+    stream: Arc<TlsStream>,
+    reader: RecordReader,
+    asked: Asked,
+    key: Option<Fingerprint>,
 }
 
 /// What has come of asking to be let in.

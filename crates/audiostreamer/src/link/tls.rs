@@ -1,17 +1,16 @@
-//! TLS 1.3 (RFC 8446) over TCP that stays live, as plain TCP does (`tcp`): what can't be written
-//! now is dropped. Here that has to be known before a packet is encrypted, as a record that has
-//! got its number must be sent.
+//! TLS 1.3 (RFC 8446) over TCP that stays live, as plain TCP does (`tcp`): what can't be written now
+//! waits, and what has waited for too long is dropped. That has to be decided before a packet is
+//! encrypted, as a record that has got its number must be sent.
 
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use audiostreamer_core::framing::{self, Deframer};
-use rustix::event::{PollFd, PollFlags, Timespec};
 use rustls::Connection;
-use socket2::SockRef;
 use tokio::net::TcpStream;
 
+use super::tcp::{self, Outflow};
 use super::Sent;
 use crate::trust::{EXPORTER_LABEL, Exporter, Fingerprint, tls};
 
@@ -45,7 +44,7 @@ impl TlsStream {
                 continue;
             }
             let mut bytes = [0; 4096];
-            let length = read_some(&socket, &mut bytes).await.map_err(HandshakeError::Io)?;
+            let length = tcp::read(&socket, &mut bytes).await.map_err(HandshakeError::Io)?;
             received += length;
             if length == 0 || received > bytes_max {
                 return Err(HandshakeError::Io(io::ErrorKind::UnexpectedEof.into()));
@@ -74,7 +73,7 @@ impl TlsStream {
             return Ok(Some(0));
         }
         let mut bytes = [0; 16_384];
-        let length = read_some(&self.socket, &mut bytes).await?;
+        let length = tcp::read(&self.socket, &mut bytes).await?;
         if length == 0 {
             return Ok(None);
         }
@@ -90,11 +89,18 @@ impl TlsStream {
 
     /// Ends the connection in both directions; whoever reads it is told.
     pub fn close(&self) {
-        let _ = SockRef::from(&self.socket).shutdown(Shutdown::Both); // gone already is as good
+        tcp::close(&self.socket);
     }
 
-    /// Encrypts a record of RFC 4571.
-    fn encrypt(&self, record: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
+    /// The connection under it.
+    pub(super) fn socket(&self) -> &TcpStream {
+        &self.socket
+    }
+
+    /// Encrypts a packet as a record of RFC 4571, for which `record` is memory.
+    fn encrypt(&self, packet: &[u8], record: &mut Vec<u8>, out: &mut Vec<u8>) -> io::Result<()> {
+        record.clear();
+        framing::frame(packet, record);
         let mut session = self.lock();
         session.writer().write_all(record)?;
         while session.wants_write() {
@@ -113,8 +119,7 @@ impl TlsStream {
 pub struct TlsWriter {
     stream: Arc<TlsStream>,
     record: Vec<u8>,
-    /// Encrypted, and not yet taken by the kernel.
-    rest: Vec<u8>,
+    outflow: Outflow,
 }
 
 impl TlsWriter {
@@ -125,36 +130,27 @@ impl TlsWriter {
 
     /// The only writer of that connection.
     pub fn new(stream: Arc<TlsStream>) -> Self {
-        Self { stream, record: Vec::new(), rest: Vec::new() }
+        Self { stream, record: Vec::new(), outflow: Outflow::default() }
     }
 
-    /// Sends one packet or control message, or drops it.
+    /// Sends one packet or control message as soon as there is room for it.
     pub fn send(&mut self, packet: &[u8]) -> io::Result<Sent> {
-        self.write_rest()?;
-        if !self.rest.is_empty() || !is_writable(&self.stream.socket) {
-            return Ok(Sent::Dropped);
-        }
-        self.record.clear();
-        framing::frame(packet, &mut self.record);
-        self.stream.encrypt(&self.record, &mut self.rest)?;
-        self.write_rest()?;
-        Ok(Sent::Sent)
+        let Self { stream, record, outflow } = self;
+        outflow.send(&stream.socket, packet, |packet, out| stream.encrypt(packet, record, out))
+    }
+
+    pub(super) fn flush(&mut self) -> io::Result<()> {
+        let Self { stream, record, outflow } = self;
+        outflow.flush(&stream.socket, |packet, out| stream.encrypt(packet, record, out))
+    }
+
+    pub(super) fn outflow(&mut self) -> &mut Outflow {
+        &mut self.outflow
     }
 
     /// Ends the connection; see [`TlsStream::close`].
     pub fn close(&self) {
         self.stream.close();
-    }
-
-    fn write_rest(&mut self) -> io::Result<()> {
-        while !self.rest.is_empty() {
-            match self.stream.socket.try_write(&self.rest) {
-                Ok(written) => drop(self.rest.drain(..written)),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
     }
 }
 
@@ -202,13 +198,6 @@ impl RecordReader {
     }
 }
 
-/// Whether the kernel holds less than it may (`TCP_NOTSENT_LOWAT`). The runtime knows only what
-/// was so some time ago.
-fn is_writable(socket: &TcpStream) -> bool {
-    let mut wanted = [PollFd::new(socket, PollFlags::OUT)];
-    rustix::event::poll(&mut wanted, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok_and(|ready| ready > 0)
-}
-
 async fn flush(socket: &TcpStream, session: &mut Connection) -> io::Result<()> {
     let mut bytes = Vec::new();
     while session.wants_write() {
@@ -224,16 +213,6 @@ async fn flush(socket: &TcpStream, session: &mut Connection) -> io::Result<()> {
         }
     }
     Ok(())
-}
-
-async fn read_some(socket: &TcpStream, bytes: &mut [u8]) -> io::Result<usize> {
-    loop {
-        socket.readable().await?;
-        match socket.try_read(bytes) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            result => return result,
-        }
-    }
 }
 
 /// Takes bytes during the handshake.

@@ -88,6 +88,7 @@ pub async fn keep_connected_every_way(target: Target, also: Vec<Via>, protocol: 
                     handle(LinkEvent::Up(Link::Ways(ways.clone())));
                 }
             }
+            LinkEvent::Replaced(link) => _ = ways.set(way, Some(link)),
             LinkEvent::Down(why) => {
                 ways.set(way, None);
                 match ways.is_up() {

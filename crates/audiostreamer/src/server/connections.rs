@@ -9,8 +9,6 @@ use audiostreamer_core::Instant;
 use audiostreamer_core::framing::Deframer;
 use quinn::Incoming;
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::io::AsyncReadExt;
-use tokio::net::tcp::OwnedReadHalf;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::JoinHandle;
@@ -22,7 +20,7 @@ use super::quic::QuicPort;
 use crate::clock;
 use crate::error::Error;
 use crate::link::control::{Message, Refusal};
-use crate::link::tcp::{Framing, tune};
+use crate::link::tcp::{self, Framing, tune};
 use crate::link::{Link, SharedLink, TcpWriter, Transport, mismatch, quic, shared};
 use crate::trust::{self, Version};
 
@@ -251,9 +249,9 @@ impl Connections {
             }
             Kind::Plain(framing) => {
                 let peer = Peer::Connection { id, address, transport: Transport::Tcp, key: None };
-                let (reader, writer) = stream.into_split();
-                let reading = tokio::spawn(read(reader, *framing, peer, self.reads.clone()));
-                let link = shared(Link::Tcp(TcpWriter::new(writer, *framing)));
+                let stream = Arc::new(stream);
+                let link = shared(Link::Tcp(TcpWriter::new(stream.clone(), *framing)));
+                let reading = tokio::spawn(read(stream, *framing, peer, self.reads.clone()));
                 self.open.push(Connection { peer, since: clock::now(), link, reading: Some(reading) });
             }
         }
@@ -314,20 +312,20 @@ impl Drop for Connection {
 }
 
 /// Reads a plain connection to its end.
-async fn read(mut reader: OwnedReadHalf, framing: Framing, peer: Peer, events: Sender<ConnectionEvent>) {
+async fn read(stream: Arc<TcpStream>, framing: Framing, peer: Peer, events: Sender<ConnectionEvent>) {
     let mut buffer = vec![0; 16_384];
     let mut deframer = Deframer::default();
     let mut is_first = true;
     // A send fails when the server has gone: then there is nobody to read for.
     let tell = async |bytes: &[u8]| events.send(ConnectionEvent::Bytes { peer, bytes: bytes.to_vec() }).await.is_ok();
-    while let Ok(length @ 1..) = reader.read(&mut buffer).await {
+    while let Ok(length @ 1..) = tcp::read(&stream, &mut buffer).await {
         let bytes = &buffer[..length];
         let begins_tls = match framing {
             Framing::Rfc4571 => mismatch::is_tls(bytes),
             Framing::None => mismatch::is_client_hello(bytes),
         };
         if std::mem::take(&mut is_first) && begins_tls {
-            let _ = reader.as_ref().try_write(&mismatch::NO_TLS);
+            let _ = stream.try_write(&mismatch::NO_TLS);
             break;
         }
         match framing {

@@ -216,6 +216,7 @@ impl Stream {
         while receiver.poll_transmit(now, packet) {
             let _ = link.send(packet); // a client that is gone will fall silent
         }
+        let _ = link.flush();
     }
 
     pub fn say_goodbye(&mut self, now: Instant, packet: &mut Vec<u8>) {

@@ -113,6 +113,14 @@ impl Networks {
         self.router.must(&["rule", "del", "pref", "100"]);
     }
 
+    /// From now on the router lets nothing pass, without a word, or everything again.
+    pub fn block(&self, blocked: bool) {
+        match blocked {
+            true => self.router.must(&["rule", "add", "pref", "99", "blackhole"]),
+            false => self.router.must(&["rule", "del", "pref", "99"]),
+        }
+    }
+
     /// Gives the client another address and takes the one that it had, as when it changes its network.
     pub fn move_client(&self) {
         self.client.must(&["addr", "add", "10.78.1.2/24", "dev", "near"]);

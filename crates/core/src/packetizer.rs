@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::channels::map_channels;
 use crate::codec::{Encoder, opus};
+use crate::coding::Coding;
 use crate::copies::{self, Copied, Copier};
 use crate::resample::Resampler;
 use crate::{Codec, Error, Format, Instant, MediaTime, duration_of, frames_in};
@@ -74,8 +75,12 @@ impl Packetizer {
             Codec::Opus => channels.min(2) as u8,
             Codec::Pcm(_) => format.channels,
         };
+        let frames_max = match format.codec {
+            Codec::Opus => frames.max(FRAMES_MAX),
+            Codec::Pcm(_) => frames,
+        };
         let resampler =
-            (rate != format.rate).then(|| Resampler::new(rate, format.rate, coded.into(), frames)).transpose()?;
+            (rate != format.rate).then(|| Resampler::new(rate, format.rate, coded.into(), frames_max)).transpose()?;
         let mut encoder = Encoder::new(format, coded, opus)?;
         let resampling = resampler.as_ref().map_or(0, Resampler::delay_frames) as u64;
         Ok(Self {
@@ -124,6 +129,24 @@ impl Packetizer {
         }
     }
 
+    /// Codes Opus like that from the next frame on, without a break; PCM has nothing to change.
+    pub fn set_coding(&mut self, coding: Coding) -> Result<(), Error> {
+        let Encoder::Opus(encoder) = &mut self.encoder else { return Ok(()) };
+        if coding.bitrate_bps != self.config.opus.bitrate_bps {
+            encoder.set_bitrate(coding.bitrate_bps)?;
+        }
+        self.config.opus.bitrate_bps = coding.bitrate_bps;
+        self.config.frames = coding.frames;
+        self.copier.take_if(|copier| copier.settings().frames < coding.frames);
+        Ok(())
+    }
+
+    /// How Opus is coded; `None` for PCM.
+    pub fn coding(&self) -> Option<Coding> {
+        let Config { format, frames, opus, .. } = self.config;
+        (format.codec == Codec::Opus).then_some(Coding { bitrate_bps: opus.bitrate_bps, frames })
+    }
+
     /// Says that nothing more will be pushed: silence follows, enough that the last sample leaves
     /// the resampler, the codec's look-ahead and the last frame.
     pub fn finish(&mut self) {
@@ -141,7 +164,8 @@ impl Packetizer {
     /// Codes the sound once more like that, beside its frames, from now on; not where the format
     /// can't have [copies]. Costs nothing where nothing changes.
     pub fn set_copies(&mut self, settings: Option<copies::Settings>) -> Result<(), Error> {
-        let wanted = settings.filter(|_| copies::are_possible(self.config.format));
+        let Config { format, frames, .. } = self.config;
+        let wanted = settings.filter(|settings| copies::are_possible(format) && settings.frames >= frames);
         if wanted == self.copier.as_ref().map(Copier::settings) {
             return Ok(());
         }
@@ -192,6 +216,9 @@ impl Packetizer {
         duration_of((self.waiting.len() / self.channels) as u64, self.config.rate)
     }
 }
+
+/// The longest that a packet of Opus may become under way.
+const FRAMES_MAX: usize = 960;
 
 #[cfg(test)]
 mod tests {
@@ -264,6 +291,23 @@ mod tests {
         assert_eq!(sent, 256);
         packetizer.finish();
         assert!(packetizer.poll().unwrap().is_none(), "nothing is left");
+    }
+
+    #[test]
+    fn opus_changes_its_coding_under_way_and_media_time_runs_on() {
+        for rate in [48_000, 44_100] {
+            let mut packetizer = Packetizer::new(config(rate, 2, Format::OPUS, 240)).unwrap();
+            let mut next = MediaTime(0);
+            for frames in [240, 960, 480, 240] {
+                packetizer.set_coding(Coding { bitrate_bps: 32_000, frames }).unwrap();
+                packetizer.push(Instant::default(), &vec![0.1; 2 * 8_000]);
+                while let Some(frame) = packetizer.poll().unwrap() {
+                    assert_eq!((frame.time, frame.frames), (next, frames));
+                    assert_eq!(opus::packet_frames(frame.payload), Some(frames));
+                    next = next + frames as i64;
+                }
+            }
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ use crate::packet::Rtp;
 use crate::packetizer::Frame;
 use crate::plan::Plan;
 use crate::redundancy::Protection;
+use crate::rate::Rate;
 use crate::rtcp::{self, Echo, Message, Ntp, Outgoing, Report, SenderInfo};
 use crate::{Instant, PayloadTypes, copies, frames_in};
 
@@ -81,6 +82,10 @@ pub struct Stats {
     /// From a sender report to the answer to it, less the time that the receiver held it;
     /// `None` until the first answer.
     pub round_trip_time: Option<Duration>,
+    /// How much longer than the fastest of late even the fastest packets are on their way: they wait.
+    pub queueing_delay: Duration,
+    /// What may be sent in all, bits per second with headers; `None` where nothing limits it.
+    pub budget_bps: Option<f64>,
 }
 
 /// Ages of frames are alike within this: what threads take to wake up.
@@ -114,6 +119,9 @@ pub struct Sender {
     report_due: bool,
     bye_due: bool,
     event: Option<Event>,
+    rate: Rate,
+    /// How much later than the fastest a packet may come, as the receiver says.
+    room: Option<Duration>,
     stats: Stats,
 }
 
@@ -136,6 +144,8 @@ impl Sender {
             report_due: false,
             bye_due: false,
             event: None,
+            rate: Rate::new(),
+            room: None,
             stats: Stats::default(),
         }
     }
@@ -202,18 +212,17 @@ impl Sender {
 
     /// Replaces `packet` by the next thing to send; false when there is nothing more.
     pub fn poll_transmit(&mut self, now: Instant, packet: &mut Vec<u8>) -> bool {
+        let media = self.packet.is_some().then_some(self.sequence - 1);
         if let Some(ready) = self.packet.take() {
             self.spare = std::mem::replace(packet, ready);
-            return true;
-        }
-        if self.history.poll_repair(packet) {
-            return true;
-        }
-        if self.report_due || self.bye_due {
+        } else if !self.history.poll_repair(packet) {
+            if !self.report_due && !self.bye_due {
+                return false;
+            }
             self.write_report(now, packet);
-            return true;
         }
-        false
+        self.rate.handle_sent(now, media, packet.len());
+        true
     }
 
     /// The latest that was heard of the receiver since the last call.
@@ -224,7 +233,31 @@ impl Sender {
     /// What has been counted since the start, and what the receiver said last.
     pub fn stats(&self) -> Stats {
         let (packets_resent, bytes_copied) = (self.history.resent(), self.protection.bytes_copied());
-        Stats { packets_resent, bytes_copied, copies: self.protection.plan().count(), ..self.stats }
+        let (queueing_delay, budget_bps) = (self.rate.queueing_delay(), self.budget_bps());
+        let copies = self.protection.plan().count();
+        Stats { packets_resent, bytes_copied, copies, queueing_delay, budget_bps, ..self.stats }
+    }
+
+    /// What each packet takes on the wire beyond its own bytes: at first that of UDP over IPv4.
+    pub fn set_overhead(&mut self, bytes: usize) {
+        self.rate.set_overhead(bytes);
+    }
+
+    /// What is sent where nothing limits it, bits per second with headers: when the path carries that
+    /// again, nothing does.
+    pub fn set_full_bps(&mut self, bits_per_second: f64) {
+        self.rate.set_full(bits_per_second);
+    }
+
+    /// What may be sent in all, bits per second with headers, so that no queue grows on the way; `None`
+    /// where nothing limits it.
+    pub fn budget_bps(&self) -> Option<f64> {
+        self.rate.budget_bps()
+    }
+
+    /// How much later than the fastest a packet may come and still be played, as the receiver says.
+    pub fn room(&self) -> Option<Duration> {
+        self.room
     }
 
     /// Says whether what is lost is made up for, from now on.
@@ -233,11 +266,6 @@ impl Sender {
             self.history = History::new();
             self.protection.set(redundancy);
         }
-    }
-
-    /// What may be sent in all, bits per second with headers, from now on; `None` where nothing limits it.
-    pub fn set_budget(&mut self, budget_bps: Option<f64>) {
-        self.protection.set_budget(budget_bps);
     }
 
     /// How the [`Packetizer`](crate::Packetizer) is to code copies, if there are to be any.
@@ -256,8 +284,11 @@ impl Sender {
     }
 
     fn handle_feedback(&mut self, now: Instant, feedback: &Feedback) {
-        let behind = (self.sequence as u16).wrapping_sub(feedback.highest);
-        self.protection.handle_feedback(now, self.sequence - i64::from(behind), feedback, self.stats.jitter);
+        let highest = self.sequence - i64::from((self.sequence as u16).wrapping_sub(feedback.highest));
+        self.room = feedback.room();
+        self.rate.handle_feedback(now, highest, feedback);
+        self.protection.set_budget(self.rate.budget_bps());
+        self.protection.handle_feedback(now, highest, feedback, self.stats.jitter);
     }
 
     /// Whether a report is to follow a frame of that age: the receiver takes the frame for one that

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::Instant;
 
-/// What was fastest longer ago than this no longer counts, in seconds: clocks drift and paths
+/// What was fastest longer ago than this no longer counts, in seconds, as a rule: clocks drift and paths
 /// change.
 const REMEMBERED: f64 = 4.0;
 
@@ -16,18 +16,24 @@ pub(crate) struct Fastest {
     least: f64,
     /// Of the time before `since`.
     before: f64,
+    remembered: f64,
 }
 
 impl Fastest {
     /// Begins with one transit.
     pub fn new(now: Instant, transit: f64) -> Self {
-        Self { since: now, least: transit, before: f64::INFINITY }
+        Self::remembering(now, transit, REMEMBERED)
+    }
+
+    /// The same, of the last so many seconds.
+    pub fn remembering(now: Instant, transit: f64, remembered: f64) -> Self {
+        Self { since: now, least: transit, before: f64::INFINITY, remembered }
     }
 
     /// Takes note of one more.
     pub fn observe(&mut self, now: Instant, transit: f64) {
-        if now.seconds_since(self.since) > REMEMBERED / 2.0 {
-            *self = Self { since: now, least: transit, before: self.least };
+        if now.seconds_since(self.since) > self.remembered / 2.0 {
+            *self = Self { since: now, least: transit, before: self.least, ..*self };
         }
         self.least = self.least.min(transit);
     }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use audiostreamer_core::packet::pad;
+use audiostreamer_core::packet::{HEADER_BYTES, pad};
 use audiostreamer_core::packetizer::Frame;
 use audiostreamer_core::rtcp::Outgoing;
 use audiostreamer_core::sender::{self, Redundancy};
@@ -96,13 +96,28 @@ impl Feed {
         }
         self.stream = Some(Stream { sender: Sender::new(config), description });
         self.heard = self.heard.map(|_| clock::now()); // from now on an answer can be expected
-        self.set_redundancy();
+        self.adjust_to_link();
+    }
+
+    /// What is sent where nothing limits it, bits per second with headers.
+    pub fn set_full_bps(&mut self, bits_per_second: f64) {
+        self.stream.iter_mut().for_each(|stream| stream.sender.set_full_bps(bits_per_second));
+    }
+
+    /// Of all headers of a packet, as far as that is known.
+    pub fn overhead_bytes(&self) -> usize {
+        HEADER_BYTES + self.look(Link::overhead_bytes).unwrap_or(0)
+    }
+
+    /// What its path carries, bits per second with headers, where that is less than is wanted.
+    pub fn budget_bps(&self) -> Option<f64> {
+        self.stream.as_ref().filter(|_| self.link.is_some())?.sender.budget_bps()
     }
 
     /// There is a link now.
     pub fn begin(&mut self, link: SharedLink) {
         self.link = Some(link);
-        self.set_redundancy();
+        self.adjust_to_link();
         self.up_since = Some(clock::now());
         self.heard = None;
         self.say_hello();
@@ -136,8 +151,9 @@ impl Feed {
                 self.fail(AuthError::ServerIsSecure { peer: self.peer() }.into());
             }
             LinkEvent::Packet(bytes) => {
-                if let Some(stream) = &mut self.stream {
+                if let (Some(stream), Some(link)) = (&mut self.stream, &mut self.link) {
                     stream.sender.handle_packet(now, &bytes);
+                    link.set_patience(stream.sender.room().unwrap_or_default());
                 }
                 self.transmit(); // what it asks for once more
                 self.handle_sender_events(now, say);
@@ -241,9 +257,10 @@ impl Feed {
     }
 
     /// What a connection carries is not lost, but late; sending it twice would make it later.
-    fn set_redundancy(&mut self) {
-        let transport = self.look(Link::transport);
-        let (Some(stream), Some(transport)) = (&mut self.stream, transport) else { return };
+    fn adjust_to_link(&mut self) {
+        let link = self.look(|link| (link.transport(), link.overhead_bytes()));
+        let (Some(stream), Some((transport, overhead_bytes))) = (&mut self.stream, link) else { return };
+        stream.sender.set_overhead(overhead_bytes);
         stream.sender.set_redundancy(match transport {
             Transport::Udp => self.media.redundancy,
             Transport::Tcp => Redundancy::Off,

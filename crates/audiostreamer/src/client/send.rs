@@ -3,7 +3,8 @@
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
-use audiostreamer_core::{Format, Instant, Packetizer};
+use audiostreamer_core::coding::{Coding, Wish};
+use audiostreamer_core::{Format, Instant, Packetizer, packetizer};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::feed::{Answer, Feed, To};
@@ -107,6 +108,8 @@ struct Stream {
     description: String,
     shaping: Shaping,
     packetizer: Packetizer,
+    /// As it was asked for.
+    wish: packetizer::Config,
     recorder: Option<PacketRecorder>,
 }
 
@@ -188,7 +191,8 @@ impl<'a, R: Fn(Report)> SendThread<'a, R> {
             feed.open(sender_config(media, format)?, description.clone());
         }
         let recorder = self.recorders.as_ref().and_then(|recorders| recorders.of_packets(format, None));
-        self.stream = Some(Stream { format, description, shaping, packetizer, recorder });
+        self.stream = Some(Stream { format, description, shaping, packetizer, wish: packetizer_config, recorder });
+        self.adapt()?;
         self.captured = Some(captured);
         Ok(())
     }
@@ -229,9 +233,24 @@ impl<'a, R: Fn(Report)> SendThread<'a, R> {
             Some(error) => self.give_up(index, error),
             None => {
                 self.tell_ready();
-                Ok(())
+                self.adapt()
             }
         }
+    }
+
+    /// Codes as the narrowest of all paths allows: what is encoded once is sent to all.
+    fn adapt(&mut self) -> Result<(), Error> {
+        let Some(stream) = &mut self.stream else { return Ok(()) };
+        let Some(now) = stream.packetizer.coding() else { return Ok(()) };
+        let packetizer::Config { opus, frames, .. } = stream.wish;
+        let mut coding = None;
+        for (_, feed) in &mut self.feeds {
+            let wish = Wish { opus, frames, overhead_bytes: feed.overhead_bytes() };
+            feed.set_full_bps(wish.full_bps());
+            let wanted = wish.coding(now, feed.budget_bps());
+            coding = coding.into_iter().chain([wanted]).min_by_key(|coding: &Coding| coding.bitrate_bps);
+        }
+        Ok(stream.packetizer.set_coding(coding.unwrap_or(now))?)
     }
 
     /// Goes on with the others; where there are none left, the error is that of the whole.

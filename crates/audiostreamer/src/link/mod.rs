@@ -149,6 +149,17 @@ impl Link {
         }
     }
 
+    /// What a packet takes on the wire beyond its own bytes, about: the headers of IPv4 and UDP or TCP
+    /// (with a time stamp), a length, and what encryption adds.
+    pub fn overhead_bytes(&self) -> usize {
+        match self {
+            Link::Udp { .. } => 28,
+            Link::Quic(_) | Link::Ways(_) => 28 + 32, // each way for itself
+            Link::Tcp(_) => 52 + 2,
+            Link::Tls(_) => 52 + 2 + 22,
+        }
+    }
+
     /// What it goes over.
     pub fn transport(&self) -> Transport {
         match self {

@@ -4,7 +4,10 @@
 //! time after twice as long: when the path is back, the connection may stand still for as long again.
 //! A connection made meanwhile begins as soon as it is back. Whichever moves first is used.
 
-#![expect(unsafe_code, reason = "what the kernel knows of a connection is told by a system call that no safe crate wraps")]
+#![expect(
+    unsafe_code,
+    reason = "what the kernel knows of a connection is told by a system call that no safe crate wraps"
+)]
 
 use std::io;
 use std::net::SocketAddr;
@@ -118,13 +121,7 @@ fn stands_still(stream: &TcpStream) -> bool {
     // SAFETY: the call writes at most `length` bytes through the first pointer, and their number through
     // the second.
     let result = unsafe {
-        libc::getsockopt(
-            stream.as_raw_fd(),
-            libc::IPPROTO_TCP,
-            libc::TCP_INFO,
-            info.as_mut_ptr().cast(),
-            &mut length,
-        )
+        libc::getsockopt(stream.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_INFO, info.as_mut_ptr().cast(), &mut length)
     };
     const RETRANSMITS: usize = 2;
     result == 0 && length as usize > RETRANSMITS && info[RETRANSMITS] > 0

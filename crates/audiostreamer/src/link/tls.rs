@@ -10,8 +10,8 @@ use audiostreamer_core::framing::{self, Deframer};
 use rustls::Connection;
 use tokio::net::TcpStream;
 
-use super::tcp::{self, Outflow};
 use super::Sent;
+use super::tcp::{self, Outflow};
 use crate::trust::{EXPORTER_LABEL, Exporter, Fingerprint, tls};
 
 /// A connection whose handshake is done. Read by one task, written by one [`TlsWriter`].

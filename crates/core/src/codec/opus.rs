@@ -98,7 +98,7 @@ impl Encoder {
         let state = unsafe { sys::opus_encoder_create(RATE, c_int::from(channels), application, &mut error) };
         let state = NonNull::new(state).ok_or_else(|| failed(error))?;
         let mut encoder = Self { state, channels: channels.into(), loss_percent: 0 };
-        encoder.set(sys::OPUS_SET_BITRATE_REQUEST, settings.bitrate_bps as i32)?;
+        encoder.set_bitrate(settings.bitrate_bps)?;
         if settings.application == Application::Voice {
             // The sizes of packets tell, through any encryption, what is said (RFC 6562 section 3).
             encoder.set(sys::OPUS_SET_VBR_REQUEST, 0)?;
@@ -136,6 +136,11 @@ impl Encoder {
         };
         packet.truncate(checked(length)?);
         Ok(())
+    }
+
+    /// Codes in so many bits per second from the next packet on, without a break.
+    pub fn set_bitrate(&mut self, bitrate_bps: u32) -> Result<(), Error> {
+        self.set(sys::OPUS_SET_BITRATE_REQUEST, bitrate_bps as i32)
     }
 
     /// Frames by which the coded sound lags behind what was given.

@@ -1,14 +1,15 @@
 //! A sending process: a capture card, a packetizer and a sender, wired as the engine wires them.
 
 use audiostreamer_core::codec::opus;
+use audiostreamer_core::coding::Wish;
 use audiostreamer_core::framing::{self, Deframer};
 use audiostreamer_core::packetizer::{self, Packetizer};
 use audiostreamer_core::rtcp::Ntp;
 use audiostreamer_core::sender::{self, Beside, Redundancy, Sender, Wire};
-use audiostreamer_core::{Codec, Encoding, Format, Instant};
+use audiostreamer_core::{Codec, Encoding, Format, Instant, packet};
 
 use crate::card::{self, Block, Card, Clock};
-use crate::netem::Service;
+use crate::netem::{self, Service};
 use crate::rng::Rng;
 use crate::signal::Signal;
 use crate::signal::code::TimeCode;
@@ -32,6 +33,10 @@ pub struct Client {
     pub first: Option<(u16, u32)>,
     pub redundancy: Redundancy,
     pub application: opus::Application,
+    /// Of Opus, at the most.
+    pub bitrate_bps: u32,
+    /// Whether it codes as the path allows.
+    pub adapts: bool,
 }
 
 impl Client {
@@ -74,7 +79,13 @@ impl Client {
             first: None,
             redundancy: Redundancy::Auto,
             application: opus::Application::Music,
+            bitrate_bps: opus::Settings::default().bitrate_bps,
+            adapts: true,
         }
+    }
+
+    pub fn bitrate(self, bitrate_bps: u32) -> Self {
+        Self { bitrate_bps, ..self }
     }
 
     pub fn card(self, card: Card) -> Self {
@@ -108,6 +119,11 @@ impl Client {
         Self { redundancy, ..self }
     }
 
+    /// Codes as it was told, whatever the path carries.
+    pub fn rigid(self) -> Self {
+        Self { adapts: false, ..self }
+    }
+
     /// Begins with this sequence number and timestamp.
     pub fn first(self, sequence: u16, timestamp: u32) -> Self {
         Self { first: Some((sequence, timestamp)), ..self }
@@ -134,6 +150,8 @@ pub struct Running {
 struct Process {
     packetizer: Packetizer,
     sender: Sender,
+    /// Of Opus.
+    wish: Wish,
     ssrc: u32,
     /// Sequence number and timestamp of the next packet.
     next: (u16, u32),
@@ -217,6 +235,9 @@ impl Running {
                 }
             }
         }
+        if self.client.adapts {
+            process.adapt();
+        }
         process.transmit(now, &self.client, &mut self.packet, &mut self.record, &mut transmit);
     }
 
@@ -266,13 +287,18 @@ impl Running {
 
 impl Process {
     fn new(client: &Client, ssrc: u32, first: (u16, u32)) -> Self {
-        let Client { card, format, payload_type, frames, raw, .. } = *client;
+        let Client { card, format, payload_type, frames, raw, bitrate_bps, .. } = *client;
+        let wish = Wish {
+            opus: opus::Settings { bitrate_bps, application: client.application },
+            frames,
+            overhead_bytes: netem::HEADER_BYTES + packet::HEADER_BYTES,
+        };
         let packetizer = Packetizer::new(packetizer::Config {
             rate: card.rate,
             channels: card.channels,
             format,
             frames,
-            opus: opus::Settings { application: client.application, ..opus::Settings::default() },
+            opus: wish.opus,
         });
         let mut sender = Sender::new(sender::Config {
             ssrc,
@@ -288,7 +314,16 @@ impl Process {
             Service::Datagrams => client.redundancy,
             Service::Stream => Redundancy::Off, // loses nothing
         });
-        Self { packetizer: packetizer.expect("a format that can be coded"), sender, ssrc, next: first }
+        sender.set_overhead(netem::HEADER_BYTES);
+        sender.set_full_bps(wish.full_bps());
+        Self { packetizer: packetizer.expect("a format that can be coded"), sender, wish, ssrc, next: first }
+    }
+
+    /// Codes as the path allows.
+    fn adapt(&mut self) {
+        let Some(now) = self.packetizer.coding() else { return };
+        let coding = self.wish.coding(now, self.sender.budget_bps());
+        self.packetizer.set_coding(coding).expect("a coding that Opus takes");
     }
 
     fn transmit(

@@ -17,7 +17,7 @@ use crate::rng::Rng;
 const SLOT: Duration = Duration::from_millis(5);
 
 /// IPv4 and UDP headers, which a link of limited rate carries too.
-const HEADER_BYTES: usize = 28;
+pub const HEADER_BYTES: usize = 28;
 
 /// A lost segment of a reliable link is repeated after Linux's least retransmission timeout.
 const RETRANSMISSION: Duration = Duration::from_millis(200);
@@ -227,6 +227,8 @@ pub struct Link {
     /// The arrival of the last one in order.
     last_arrival: Instant,
     busy_until: Instant,
+    /// How long each packet waited before the bottleneck: since when, in seconds, and so many ms.
+    waits: Vec<(f64, f64)>,
     counts: Counts,
 }
 
@@ -242,6 +244,7 @@ impl Link {
             order: 0,
             last_arrival: Instant::default(),
             busy_until: Instant::default(),
+            waits: Vec::new(),
             counts: Counts::default(),
         }
     }
@@ -305,6 +308,15 @@ impl Link {
         self.counts
     }
 
+    /// What packets waited before the bottleneck from that second on, in milliseconds: of so great a
+    /// share no more than this.
+    pub fn waited(&self, second: f64, share: f64) -> f64 {
+        let mut waits: Vec<f64> = self.waits.iter().filter(|(at, _)| *at >= second).map(|(_, wait)| *wait).collect();
+        waits.sort_by(f64::total_cmp);
+        let last = (waits.len() as f64 * share) as usize;
+        waits.get(last.min(waits.len().saturating_sub(1))).copied().unwrap_or(0.0)
+    }
+
     fn put_datagram(&mut self, arrival: Instant, bytes: &[u8], reordered: bool, duplicated: bool) {
         if reordered {
             self.counts.reordered += 1;
@@ -344,6 +356,7 @@ impl Link {
             if waits > span(rate.queue) && self.service == Service::Datagrams {
                 return None;
             }
+            self.waits.push((now.as_nanos() as f64 * 1e-9, waits.as_secs_f64() * 1e3));
             let bits = (length + HEADER_BYTES) as f64 * 8.0;
             leaves = leaves + waits + Duration::from_secs_f64(bits / rate.bits_per_second);
             self.busy_until = leaves;

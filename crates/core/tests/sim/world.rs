@@ -172,6 +172,11 @@ impl World {
         self.nodes[id].forward.counts()
     }
 
+    /// What a client's packets waited before a bottleneck; see [`Link::waited`].
+    pub fn waited(&self, id: Id, second: f64, share: f64) -> f64 {
+        self.nodes[id].forward.waited(second, share)
+    }
+
     /// What became of what the server sent to a client.
     pub fn carried_back(&self, id: Id) -> netem::Counts {
         self.nodes[id].back.counts()

@@ -106,7 +106,8 @@ fn sounds_table() -> Table {
     let mut runs = Vec::new();
     for (sound, client) in sounds {
         for (name, netem) in paths(&client) {
-            let run = Run { client: client.fragile(), seconds: SOUND_SECONDS, ..run(netem, TUNED[0], SKEWS[1]) };
+            let run =
+                Run { client: client.fragile().rigid(), seconds: SOUND_SECONDS, ..run(netem, TUNED[0], SKEWS[1]) };
             runs.push((format!("{name}: {sound}"), run));
         }
     }

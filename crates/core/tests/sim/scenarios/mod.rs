@@ -5,6 +5,7 @@ mod budget;
 mod cards;
 mod clients;
 mod clocks;
+mod congestion;
 mod fidelity;
 mod hostile;
 mod loss;

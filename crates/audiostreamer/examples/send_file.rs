@@ -49,6 +49,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             opus: Default::default(),
             redundancy: Default::default(),
             padding: 0,
+            falls_back: false,
         },
         no_wait: true,
         duplex: None,

@@ -89,6 +89,7 @@
 //!             opus: Default::default(),
 //!             redundancy: Default::default(),
 //!             padding: 0,
+//!             falls_back: false,
 //!         },
 //!         no_wait: false,
 //!         duplex: None,

@@ -56,6 +56,8 @@ pub enum Event {
     Streaming { peer: String, transport: Transport, encrypted: bool, format: String },
     /// That server will not be tried again; the sound to the others goes on.
     GivenUp { peer: String, why: String },
+    /// What is sent has another format from now on, as its path carries no more, or carries it again.
+    Recoded { format: Format, lossless: bool },
     /// The server's key was seen for the first time, and is kept.
     Met { peer: String, key: Fingerprint },
     /// The server has said that it ends.
@@ -122,6 +124,8 @@ impl fmt::Display for Event {
             Event::Streaming { peer, transport, encrypted, format } => {
                 write!(f, "streaming to {peer} over {transport}{}: {format}", secrecy(*encrypted))
             }
+            Event::Recoded { format, lossless: true } => write!(f, "lossless once more: {format}"),
+            Event::Recoded { format, .. } => write!(f, "the path does not carry lossless sound: {format}"),
             Event::Met { peer, key } => {
                 write!(f, "{peer} is new here: its key {key} is kept, and another one will not be accepted")
             }

@@ -124,6 +124,7 @@ impl Pair {
                 opus: Default::default(),
                 redundancy: Default::default(),
                 padding: 0,
+                falls_back: false,
             },
             no_wait: false,
             agc: false,

@@ -7,6 +7,7 @@
 //! | less than that | what fewer headers leave | longer, to 20 ms |
 //! | next to nothing | the least that is sound | 20 ms |
 
+use crate::Format;
 use crate::codec::opus::{Application, Settings};
 
 /// How a stream of Opus is coded at the moment; see [`Packetizer::set_coding`](crate::Packetizer::set_coding).
@@ -41,9 +42,12 @@ impl Wish {
         Coding { bitrate_bps: self.opus.bitrate_bps, frames: self.frames }
     }
 
-    /// What that takes, bits per second with headers.
-    pub fn full_bps(&self) -> f64 {
-        f64::from(self.opus.bitrate_bps) + self.headers_bps(self.frames)
+    /// What that takes in `format`, bits per second with headers.
+    pub fn full_bps(&self, format: Format) -> f64 {
+        match format.frame_bytes() {
+            None => f64::from(self.opus.bitrate_bps) + self.headers_bps(self.frames, format.rate),
+            Some(bytes) => (bytes * 8) as f64 * f64::from(format.rate) + self.headers_bps(self.frames, format.rate),
+        }
     }
 
     /// How to code where so many bits per second are left, with headers, after it was coded like `now`.
@@ -57,7 +61,7 @@ impl Wish {
         let lengths = [self.frames].into_iter().chain(LONGER.into_iter().filter(|frames| *frames > self.frames));
         let mut coding = self.full();
         for frames in lengths {
-            let left = budget - self.headers_bps(frames);
+            let left = budget - self.headers_bps(frames, Format::OPUS.rate);
             coding = Coding { bitrate_bps: left.clamp(least, wished.max(least)) as u32, frames };
             let enough = wished.min(well) * if frames < now.frames { SPARE } else { 1.0 };
             if left >= enough.min(wished) {
@@ -67,8 +71,8 @@ impl Wish {
         coding
     }
 
-    fn headers_bps(&self, frames: usize) -> f64 {
-        (self.overhead_bytes * 8 * 48_000) as f64 / frames as f64
+    fn headers_bps(&self, frames: usize, rate: u32) -> f64 {
+        (self.overhead_bytes * 8) as f64 * f64::from(rate) / frames as f64
     }
 }
 
@@ -84,7 +88,8 @@ mod tests {
     fn the_bitrate_gives_way_first_and_then_the_frames() {
         let wish = wish(128_000, 240);
         let full = wish.full();
-        assert_eq!(wish.full_bps(), 192e3);
+        assert_eq!(wish.full_bps(Format::OPUS), 192e3);
+        assert_eq!(wish.full_bps(Format::l16(48_000, 2)), 1600e3);
         assert_eq!(wish.coding(full, None), full);
         assert_eq!(wish.coding(full, Some(500e3)), full);
         assert_eq!(wish.coding(full, Some(160e3)), Coding { bitrate_bps: 96_000, frames: 240 });

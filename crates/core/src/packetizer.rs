@@ -141,6 +141,28 @@ impl Packetizer {
         Ok(())
     }
 
+    /// What the sound is coded in at the moment, bits per second without headers.
+    pub fn target_bps(&self) -> f64 {
+        let Config { format, opus, .. } = self.config;
+        match format.frame_bytes() {
+            None => f64::from(opus.bitrate_bps),
+            Some(bytes) => (8 * bytes) as f64 * f64::from(format.rate),
+        }
+    }
+
+    /// Goes on with the same sound in another format, in payloads of so many frames. Media time runs on,
+    /// at the new format's rate.
+    pub fn set_format(&mut self, format: Format, frames: usize) -> Result<(), Error> {
+        let mut next = Self::new(Config { format, frames, ..self.config })?;
+        next.next = MediaTime(self.next.0 * i64::from(format.rate) / i64::from(self.config.format.rate));
+        if next.channels == self.channels {
+            next.waiting = std::mem::take(&mut self.waiting);
+        }
+        (next.captured_until, next.peak) = (self.captured_until, self.peak);
+        *self = next;
+        Ok(())
+    }
+
     /// How Opus is coded; `None` for PCM.
     pub fn coding(&self) -> Option<Coding> {
         let Config { format, frames, opus, .. } = self.config;
@@ -308,6 +330,21 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn another_format_goes_on_where_the_one_before_ended() {
+        let mut packetizer = Packetizer::new(config(48_000, 2, Format::l16(48_000, 2), 128)).unwrap();
+        let mut next = MediaTime(0);
+        for (format, frames) in [(Format::l16(48_000, 2), 128), (Format::OPUS, 240), (Format::l16(48_000, 2), 128)] {
+            packetizer.set_format(format, frames).unwrap();
+            packetizer.push(Instant::default(), &vec![0.1; 2 * 1000]);
+            while let Some(frame) = packetizer.poll().unwrap() {
+                assert_eq!((frame.time, frame.frames), (next, frames));
+                next = next + frames as i64;
+            }
+        }
+        assert!(next.0 > 3 * 1000 - 240);
     }
 
     #[test]

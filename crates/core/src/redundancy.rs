@@ -106,6 +106,15 @@ impl Protection {
         };
     }
 
+    /// From now on copies ride beside that: a run of its own, with copies of its own.
+    pub fn set_beside(&mut self, beside: Option<Beside>) {
+        self.beside = beside.filter(|beside| copies::are_possible(beside.format));
+        (self.copies, self.bytes) = (Copies::default(), 0.0);
+        if !matches!(self.redundancy, Redundancy::Fixed(_)) {
+            self.plan = Plan::default();
+        }
+    }
+
     /// That may be sent in all, bits per second with headers; `None` where nothing limits it.
     pub fn set_budget(&mut self, budget_bps: Option<f64>) {
         self.budget_bps = budget_bps;

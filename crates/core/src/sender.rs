@@ -8,8 +8,8 @@ use crate::loss::Estimate;
 use crate::packet::Rtp;
 use crate::packetizer::Frame;
 use crate::plan::Plan;
-use crate::redundancy::Protection;
 use crate::rate::Rate;
+use crate::redundancy::Protection;
 use crate::rtcp::{self, Echo, Message, Ntp, Outgoing, Report, SenderInfo};
 use crate::{Instant, PayloadTypes, copies, frames_in};
 
@@ -236,6 +236,15 @@ impl Sender {
         let (queueing_delay, budget_bps) = (self.rate.queueing_delay(), self.budget_bps());
         let copies = self.protection.plan().count();
         Stats { packets_resent, bytes_copied, copies, queueing_delay, budget_bps, ..self.stats }
+    }
+
+    /// From the next frame on sends payloads of another type, whose clock has that rate: the receiver takes
+    /// them for another run of the same stream. Copies ride `beside` them.
+    pub fn set_format(&mut self, payload_type: u8, rate: u32, beside: Option<Beside>) {
+        if let Wire::Rtp { payload_type: present } = &mut self.config.wire {
+            (*present, self.config.rate) = (payload_type, rate);
+            self.protection.set_beside(beside);
+        }
     }
 
     /// What each packet takes on the wire beyond its own bytes: at first that of UDP over IPv4.

@@ -60,14 +60,16 @@ pub struct ClientArgs {
     /// Which channels are sent: left, right, swap, a mix like 2:1, or a list like 3,4 [default: all]
     #[arg(long, value_name = "MAP")]
     pub map: Option<ChannelMap>,
-    /// opus, or lossless with 16 or 24 bits
+    /// opus, or lossless with 16 or 24 bits; auto is lossless with 16 where the path carries it, and opus
+    /// where it does not
     #[arg(long, value_enum, default_value_t = CodecArg::Opus)]
     pub codec: CodecArg,
     /// Sound in one packet: 2.5ms, 5ms, 10ms or 20ms for Opus, any for l16 and l24 [default: 5ms
     /// for Opus, 20ms for voice, else the device's period]
     #[arg(long, value_name = "TIME", value_parser = values::frame)]
     pub frame: Option<Duration>,
-    /// Of Opus, in bits per second [default: 96k, for voice 48k]
+    /// Of Opus, in bits per second without headers, at the most: where the path carries less, less is sent
+    /// [default: 96k, for voice 48k]
     #[arg(long, value_name = "RATE", value_parser = values::bitrate)]
     pub bitrate: Option<u32>,
     /// What is sent more than once over UDP, in case it is lost: off; auto, what the path asks for and nothing
@@ -130,6 +132,7 @@ pub enum CodecArg {
     Opus,
     L16,
     L24,
+    Auto,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -275,7 +278,7 @@ impl ClientArgs {
     fn media(&self) -> Result<client::Media, Error> {
         let codec = match self.codec {
             CodecArg::Opus => Codec::Opus,
-            CodecArg::L16 => Codec::Pcm(Encoding::S16Be),
+            CodecArg::L16 | CodecArg::Auto => Codec::Pcm(Encoding::S16Be),
             CodecArg::L24 => Codec::Pcm(Encoding::S24Be),
         };
         let wire = match self.wire.raw {
@@ -295,7 +298,9 @@ impl ClientArgs {
         };
         let bitrate_bps = self.bitrate.unwrap_or(application.usual_bitrate_bps());
         let opus = opus::Settings { application, bitrate_bps };
-        Ok(client::Media { wire, frame: self.frame, opus, redundancy: self.redundancy, padding: self.padding })
+        let falls_back = self.codec == CodecArg::Auto && self.wire.raw.is_none() && self.wire.sdp.is_none();
+        let (frame, redundancy, padding) = (self.frame, self.redundancy, self.padding);
+        Ok(client::Media { wire, frame, opus, redundancy, padding, falls_back })
     }
 
     /// What is described beforehand is what must be sent, whatever the source turns out to be.

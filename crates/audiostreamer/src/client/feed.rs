@@ -51,6 +51,7 @@ pub(super) struct Feed {
     failed: Option<Error>,
     packet: Vec<u8>,
     packets_dropped: u64,
+    target_bps: f64,
     last_sent: Instant,
 }
 
@@ -84,6 +85,7 @@ impl Feed {
             failed: None,
             packet: Vec::new(),
             packets_dropped: 0,
+            target_bps: 0.0,
             last_sent: clock::now(),
         }
     }
@@ -97,6 +99,18 @@ impl Feed {
         self.stream = Some(Stream { sender: Sender::new(config), description });
         self.heard = self.heard.map(|_| clock::now()); // from now on an answer can be expected
         self.adjust_to_link();
+    }
+
+    /// Says what the sound is coded in, bits per second without headers.
+    pub fn set_target_bps(&mut self, bits_per_second: f64) {
+        self.target_bps = bits_per_second;
+    }
+
+    /// Goes on with the same stream in another format.
+    pub fn set_format(&mut self, config: &sender::Config) {
+        if let (Some(stream), sender::Wire::Rtp { payload_type }) = (&mut self.stream, config.wire) {
+            stream.sender.set_format(payload_type, config.rate, config.beside);
+        }
     }
 
     /// What is sent where nothing limits it, bits per second with headers.
@@ -236,6 +250,7 @@ impl Feed {
             encrypted: self.look(Link::is_encrypted).unwrap_or_default(),
             stats: self.stats(),
             packets_dropped: self.packets_dropped,
+            target_bps: self.target_bps,
         }
     }
 

@@ -115,7 +115,14 @@ mod tests {
 
     fn media(codec: Codec) -> Media {
         let wire = WireFormat::Rtp { codec, types: Box::default(), fixed: None };
-        Media { wire, frame: None, opus: opus::Settings::default(), redundancy: Default::default(), padding: 0 }
+        Media {
+            wire,
+            frame: None,
+            opus: opus::Settings::default(),
+            redundancy: Default::default(),
+            padding: 0,
+            falls_back: false,
+        }
     }
 
     #[test]

@@ -105,6 +105,19 @@ pub struct Media {
     pub redundancy: Redundancy,
     /// RTP packets are made so many bytes long, or a multiple; 0 leaves them as they are.
     pub padding: u8,
+    /// Whether Opus takes the place of PCM while the path does not carry that.
+    pub falls_back: bool,
+}
+
+impl Media {
+    /// The same as Opus.
+    fn coded(&self) -> Media {
+        let wire = match self.wire.clone() {
+            WireFormat::Rtp { types, .. } => WireFormat::Rtp { codec: Codec::Opus, types, fixed: None },
+            raw => raw,
+        };
+        Media { wire, frame: None, ..self.clone() }
+    }
 }
 
 /// What goes on the wire.

@@ -4,7 +4,7 @@ use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use audiostreamer_core::coding::{Coding, Wish};
-use audiostreamer_core::{Format, Instant, Packetizer, packetizer};
+use audiostreamer_core::{Codec, Fallback, Format, Instant, Packetizer, packetizer};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::feed::{Answer, Feed, To};
@@ -14,7 +14,7 @@ use super::status::{Counted, Status};
 use super::{Config, mapped};
 use crate::capture::Captured;
 use crate::clock;
-use crate::device::{Notice, Xruns, priority};
+use crate::device::{Notice, Shape, Xruns, priority};
 use crate::error::Error;
 use crate::link::{LinkEvent, SharedLink};
 use crate::recording::{Packet, PacketRecorder, Recorders};
@@ -106,10 +106,14 @@ struct Stream {
     format: Format,
     /// For who reads it.
     description: String,
+    /// Of what is captured, with its channels mapped.
+    shape: Shape,
     shaping: Shaping,
     packetizer: Packetizer,
     /// As it was asked for.
     wish: packetizer::Config,
+    /// Where it may be coded rather than lossless.
+    fallback: Option<Fallback>,
     recorder: Option<PacketRecorder>,
 }
 
@@ -182,7 +186,8 @@ impl<'a, R: Fn(Report)> SendThread<'a, R> {
     fn open(&mut self, captured: Captured) -> Result<(), Error> {
         let Config { map, media, .. } = self.config;
         let shaping = Shaping::new(map, &captured.shape, self.config.agc, self.volume)?;
-        let packetizer_config = packetizer_config(media, &mapped(map, &captured.shape), self.config.payload_max());
+        let shape = mapped(map, &captured.shape);
+        let packetizer_config = packetizer_config(media, &shape, self.config.payload_max());
         let format = packetizer_config.format;
         let packetizer = Packetizer::new(packetizer_config)?;
         let frame = audiostreamer_core::duration_of(packetizer_config.frames as u64, format.rate);
@@ -191,7 +196,9 @@ impl<'a, R: Fn(Report)> SendThread<'a, R> {
             feed.open(sender_config(media, format)?, description.clone());
         }
         let recorder = self.recorders.as_ref().and_then(|recorders| recorders.of_packets(format, None));
-        self.stream = Some(Stream { format, description, shaping, packetizer, wish: packetizer_config, recorder });
+        let fallback = media.falls_back.then(|| Fallback::new(clock::now()));
+        let wish = packetizer_config;
+        self.stream = Some(Stream { format, description, shape, shaping, packetizer, wish, fallback, recorder });
         self.adapt()?;
         self.captured = Some(captured);
         Ok(())
@@ -240,17 +247,46 @@ impl<'a, R: Fn(Report)> SendThread<'a, R> {
 
     /// Codes as the narrowest of all paths allows: what is encoded once is sent to all.
     fn adapt(&mut self) -> Result<(), Error> {
+        self.fall_back()?;
         let Some(stream) = &mut self.stream else { return Ok(()) };
-        let Some(now) = stream.packetizer.coding() else { return Ok(()) };
-        let packetizer::Config { opus, frames, .. } = stream.wish;
-        let mut coding = None;
+        let packetizer::Config { opus, frames, format, .. } = stream.wish;
+        let now = stream.packetizer.coding();
+        let mut narrowest: Option<Coding> = None;
         for (_, feed) in &mut self.feeds {
             let wish = Wish { opus, frames, overhead_bytes: feed.overhead_bytes() };
-            feed.set_full_bps(wish.full_bps());
-            let wanted = wish.coding(now, feed.budget_bps());
-            coding = coding.into_iter().chain([wanted]).min_by_key(|coding: &Coding| coding.bitrate_bps);
+            feed.set_full_bps(wish.full_bps(format));
+            let coding = now.map(|now| wish.coding(now, feed.budget_bps()));
+            narrowest = narrowest.into_iter().chain(coding).min_by_key(|coding| coding.bitrate_bps);
         }
-        Ok(stream.packetizer.set_coding(coding.unwrap_or(now))?)
+        if let Some(coding) = narrowest {
+            stream.packetizer.set_coding(coding)?;
+        }
+        let target = stream.packetizer.target_bps();
+        self.feeds.iter_mut().for_each(|(_, feed)| feed.set_target_bps(target));
+        Ok(())
+    }
+
+    /// Sends lossless as long as all paths carry that, where the user leaves it to us.
+    fn fall_back(&mut self) -> Result<(), Error> {
+        let Some(Stream { shape, packetizer, wish, format, recorder, fallback: Some(fallback), .. }) = &mut self.stream
+        else {
+            return Ok(());
+        };
+        let limited = self.feeds.iter().any(|(_, feed)| feed.budget_bps().is_some());
+        let lossless = fallback.handle(clock::now(), limited);
+        if lossless == (format.codec != Codec::Opus) {
+            return Ok(());
+        }
+        let media = if lossless { self.config.media.clone() } else { self.config.media.coded() };
+        let next = packetizer_config(&media, shape, self.config.payload_max());
+        packetizer.set_format(next.format, next.frames)?;
+        (*wish, *format) = (next, next.format);
+        *recorder = self.recorders.as_ref().and_then(|recorders| recorders.of_packets(next.format, None));
+        for (_, feed) in &mut self.feeds {
+            feed.set_format(&sender_config(&media, next.format)?);
+        }
+        self.say(Event::Recoded { format: next.format, lossless });
+        Ok(())
     }
 
     /// Goes on with the others; where there are none left, the error is that of the whole.

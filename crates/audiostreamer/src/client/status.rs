@@ -44,6 +44,8 @@ pub struct FeedStatus {
     pub stats: sender::Stats,
     /// Packets that the socket had no room for.
     pub packets_dropped: u64,
+    /// What the sound is coded in at the moment, bits per second without headers.
+    pub target_bps: f64,
 }
 
 /// Where the link stands.
@@ -117,8 +119,11 @@ impl fmt::Display for FeedStatus {
             write!(f, ", {packets_dropped} not sent")?;
         }
         write!(f, ", {} lost", stats.packets_lost)?;
-        match stats.round_trip_time {
-            Some(trip) => write!(f, ", round trip {}", Milliseconds(trip)),
+        if let Some(trip) = stats.round_trip_time {
+            write!(f, ", round trip {}", Milliseconds(trip))?;
+        }
+        match stats.budget_bps {
+            Some(budget) => write!(f, ", the path carries {:.0} kb/s", budget / 1e3),
             None => Ok(()),
         }
     }

@@ -185,6 +185,7 @@ fn client_config(server: SocketAddr, source: SourceSpec, identity: Identity) -> 
             opus: opus::Settings::default(),
             redundancy: Default::default(),
             padding: 0,
+            falls_back: false,
         },
         no_wait: true,
         duplex: None,

@@ -11,8 +11,8 @@ use quinn::{ClientConfig, ConnectionError, Endpoint, TokioRuntime};
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
 
-use super::connect::{any_address, connect_tcp};
-use super::{Via, quic};
+use super::connect::any_address;
+use super::{Via, quic, standstill};
 use crate::clock;
 use crate::error::plain;
 use crate::trust::{Identity, tls};
@@ -98,7 +98,7 @@ async fn is_refused(address: SocketAddr) -> bool {
 /// Over TCP: a connection, and nothing in it.
 pub(crate) async fn tcp(address: SocketAddr) -> Answer {
     let begin: Instant = clock::now();
-    match connect_tcp(address, &Via::Usual).await {
+    match standstill::connect(address, &Via::Usual).await {
         Ok(_) => Answer::Open(Path { round_trip: clock::now() - begin, datagram_bytes: None }),
         Err(error) => match error.kind() {
             io::ErrorKind::ConnectionRefused => Answer::Refused,

@@ -171,6 +171,9 @@ impl Stream {
         }
         self.refused = None;
         self.ending = None;
+        self.collect();
+        // A run that follows another one begins where that one ends.
+        let delay = self.voice.as_ref().map_or(Duration::ZERO, |_| self.playout.target_delay);
         self.end_voice();
         self.format = Some(format);
         let whose = || format!("client {}", self.address());
@@ -178,14 +181,18 @@ impl Stream {
         self.recorder = recorders.and_then(|recorders| recorders.of_packets(format, Some(whose())));
         let (latency, profile) = output.as_ref().map_or_else(Default::default, |out| (out.latency, out.profile));
         self.trace(clock::now(), Record::Start { stream: self.id.0, format, latency, profile });
-        self.reopen(output);
+        self.open(output, delay);
         Event::Started(format)
     }
 
     /// Gives the stream a voice on a card that was opened (again).
     pub fn reopen(&mut self, output: Option<&mut Output>) {
+        self.open(output, Duration::ZERO);
+    }
+
+    fn open(&mut self, output: Option<&mut Output>, delay: Duration) {
         let (Some(format), Some(output)) = (self.format, output) else { return };
-        if let Ok((handle, voice)) = voice(format, output, self.volume)
+        if let Ok((handle, voice)) = voice(format, output, self.volume, delay)
             && output.mixer.add(voice).is_ok()
         {
             self.end_voice();
@@ -417,7 +424,8 @@ impl Stream {
     }
 }
 
-fn voice(format: Format, output: &Output, volume: Volume) -> Result<(VoiceHandle, Box<Voice>), Error> {
+/// A voice of the mixer, that begins with that delay.
+fn voice(format: Format, output: &Output, volume: Volume, delay: Duration) -> Result<(VoiceHandle, Box<Voice>), Error> {
     let config = playout::Config {
         latency: output.latency,
         profile: output.profile,
@@ -425,7 +433,9 @@ fn voice(format: Format, output: &Output, volume: Volume) -> Result<(VoiceHandle
         channels: output.shape.channels,
         frames_max: FRAMES_MAX,
     };
-    Ok(Voice::new(Playout::new(format, config)?, volume.factor()))
+    let mut playout = Playout::new(format, config)?;
+    playout.start_from(delay);
+    Ok(Voice::new(playout, volume.factor()))
 }
 
 #[cfg(test)]

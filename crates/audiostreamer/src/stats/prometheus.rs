@@ -123,6 +123,11 @@ const OF_A_DESTINATION: &[Row<Destination>] = &[
     ("client_copied_bytes_sent", "Bytes of copies", Counter, |d| Some(d.copied_bytes_sent as f64)),
     ("client_packets_lost", "Packets lost on the way, as the server says", Counter, |d| Some(d.packets_lost.into())),
     ("client_bitrate", "Bits of payload in the last second", Gauge, |d| Some(d.bitrate)),
+    ("client_target_bitrate", "What the sound is coded in", Gauge, |d| Some(d.target_bitrate)),
+    ("client_available_bitrate", "What the path carries with headers, where that is too little", Gauge, |d| {
+        d.available_outgoing_bitrate
+    }),
+    ("client_queueing_delay", "What packets wait on their way", Time, |d| Some(d.queueing_delay)),
     ("client_jitter", "Interarrival jitter, as the server says", Time, |d| Some(d.jitter)),
     ("client_round_trip", "To the server and back", Time, |d| d.round_trip_time),
 ];

@@ -166,6 +166,9 @@ pub struct Destination {
     pub packets_lost: u32,
     pub fraction_lost: f64,
     pub bitrate: f64,
+    pub target_bitrate: f64,
+    pub available_outgoing_bitrate: Option<f64>,
+    pub queueing_delay: f64,
     pub jitter: f64,
     pub round_trip_time: Option<f64>,
 }
@@ -287,6 +290,9 @@ impl Destination {
             packets_lost: stats.packets_lost,
             fraction_lost: stats.fraction_lost,
             bitrate,
+            target_bitrate: status.target_bps,
+            available_outgoing_bitrate: stats.budget_bps,
+            queueing_delay: stats.queueing_delay.as_secs_f64(),
             jitter: stats.jitter.as_secs_f64(),
             round_trip_time: seconds(stats.round_trip_time),
         }

@@ -226,6 +226,12 @@ impl Playout {
         self.timeline.set_deep(deep);
     }
 
+    /// Begins with that delay, or with more where more is needed: that of the run before, so that this one
+    /// goes on where that one ends.
+    pub fn start_from(&mut self, delay: Duration) {
+        self.pace.start_from(delay.as_secs_f64());
+    }
+
     /// Takes a unit, early or late, in any order, again and again.
     pub fn insert(&mut self, unit: Unit) {
         self.stats.units_received += 1;

@@ -45,6 +45,8 @@ pub(super) struct Pace {
     /// When the timeline started.
     since: Option<f64>,
     speed: f64,
+    /// The delay to begin with, at least.
+    first: f64,
 }
 
 /// Units one after the other, all late.
@@ -115,7 +117,13 @@ impl Pace {
             longer_until: f64::NEG_INFINITY,
             since: None,
             speed: 1.0,
+            first: 0.0,
         }
+    }
+
+    /// Begins with that delay in seconds, or with more where more is needed.
+    pub fn start_from(&mut self, delay: f64) {
+        self.first = delay;
     }
 
     /// Changes what decides the delay, from now on.
@@ -267,7 +275,8 @@ impl Pace {
     /// The first frame of the present block if it is to have the delay that is wanted.
     pub fn wanted(&mut self) -> Option<MediaTime> {
         // Until more is known, the timeline is given some room.
-        self.target.start_at(self.grid(), self.profile.start_margin());
+        let margin = self.profile.start_margin().max(self.first - self.grid());
+        self.target.start_at(self.grid(), margin);
         let count = self.sender.count_at(self.turn? - self.target())?;
         Some(self.origin? + count.round() as i64)
     }

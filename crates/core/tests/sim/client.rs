@@ -1,12 +1,14 @@
 //! A sending process: a capture card, a packetizer and a sender, wired as the engine wires them.
 
+use std::time::Duration;
+
 use audiostreamer_core::codec::opus;
 use audiostreamer_core::coding::Wish;
 use audiostreamer_core::framing::{self, Deframer};
 use audiostreamer_core::packetizer::{self, Packetizer};
 use audiostreamer_core::rtcp::Ntp;
 use audiostreamer_core::sender::{self, Beside, Redundancy, Sender, Wire};
-use audiostreamer_core::{Codec, Encoding, Format, Instant, packet};
+use audiostreamer_core::{Codec, Encoding, Fallback, Format, Instant, packet};
 
 use crate::card::{self, Block, Card, Clock};
 use crate::netem::{self, Service};
@@ -23,6 +25,8 @@ pub struct Client {
     /// Frames in a packet.
     pub frames: usize,
     pub service: Service,
+    /// Whether what its connection can't take waits, and its connection is replaced when it stands still.
+    pub live: bool,
     /// Whether payloads travel without RTP around them.
     pub raw: bool,
     pub signal: Signal,
@@ -37,6 +41,8 @@ pub struct Client {
     pub bitrate_bps: u32,
     /// Whether it codes as the path allows.
     pub adapts: bool,
+    /// Whether Opus takes the place of PCM that the path does not carry.
+    pub falls_back: bool,
 }
 
 impl Client {
@@ -73,6 +79,7 @@ impl Client {
             payload_type,
             frames: format.rate as usize / 200,
             service: Service::Datagrams,
+            live: false,
             raw: false,
             signal: Signal::Code(code),
             channel: 0,
@@ -81,6 +88,7 @@ impl Client {
             application: opus::Application::Music,
             bitrate_bps: opus::Settings::default().bitrate_bps,
             adapts: true,
+            falls_back: false,
         }
     }
 
@@ -100,6 +108,10 @@ impl Client {
         Self { service: Service::Stream, ..self }
     }
 
+    pub fn live_tcp(self) -> Self {
+        Self { live: true, ..self.tcp() }
+    }
+
     pub fn signal(self, signal: Signal) -> Self {
         Self { signal, ..self }
     }
@@ -117,6 +129,11 @@ impl Client {
     /// What is lost is made up for like this.
     pub fn redundancy(self, redundancy: Redundancy) -> Self {
         Self { redundancy, ..self }
+    }
+
+    /// Sends Opus where the path does not carry lossless sound.
+    pub fn falls_back(self) -> Self {
+        Self { falls_back: true, ..self }
     }
 
     /// Codes as it was told, whatever the path carries.
@@ -152,6 +169,9 @@ struct Process {
     sender: Sender,
     /// Of Opus.
     wish: Wish,
+    /// As it is without a fallback: payload type, format and frames.
+    lossless: (u8, Format, usize),
+    fallback: Option<Fallback>,
     ssrc: u32,
     /// Sequence number and timestamp of the next packet.
     next: (u16, u32),
@@ -184,6 +204,15 @@ impl Running {
         self.client = Client { payload_type, format, frames, ..self.client };
         if let Some(Process { ssrc, next, .. }) = self.process {
             self.process = Some(Process::new(&self.client, ssrc, next));
+        }
+    }
+
+    /// Goes on with the same sound in another format.
+    pub fn recode(&mut self, payload_type: u8, format: Format, frames: usize) {
+        if let Some(process) = &mut self.process {
+            process.packetizer.set_format(format, frames).expect("a format that can be coded");
+            let beside = Beside { format, application: process.wish.opus.application };
+            process.sender.set_format(payload_type, format.rate, Some(beside));
         }
     }
 
@@ -236,7 +265,7 @@ impl Running {
             }
         }
         if self.client.adapts {
-            process.adapt();
+            process.adapt(now);
         }
         process.transmit(now, &self.client, &mut self.packet, &mut self.record, &mut transmit);
     }
@@ -259,6 +288,11 @@ impl Running {
 
     pub fn poll_timeout(&self) -> Instant {
         self.card.poll_timeout()
+    }
+
+    /// How long what it sends may wait.
+    pub fn room(&self) -> Duration {
+        self.process.as_ref().and_then(|process| process.sender.room()).unwrap_or_default()
     }
 
     pub fn microphone(&self) -> &Clock {
@@ -315,12 +349,27 @@ impl Process {
             Service::Stream => Redundancy::Off, // loses nothing
         });
         sender.set_overhead(netem::HEADER_BYTES);
-        sender.set_full_bps(wish.full_bps());
-        Self { packetizer: packetizer.expect("a format that can be coded"), sender, wish, ssrc, next: first }
+        sender.set_full_bps(wish.full_bps(format));
+        let lossless = (payload_type, format, frames);
+        let fallback = client.falls_back.then(|| Fallback::new(Instant::default()));
+        let packetizer = packetizer.expect("a format that can be coded");
+        Self { packetizer, sender, wish, lossless, fallback, ssrc, next: first }
     }
 
     /// Codes as the path allows.
-    fn adapt(&mut self) {
+    fn adapt(&mut self, now: Instant) {
+        if let Some(fallback) = &mut self.fallback {
+            let lossless = fallback.handle(now, self.sender.budget_bps().is_some());
+            if lossless == self.packetizer.coding().is_some() {
+                let coded = (96, Format::OPUS, 240);
+                let (payload_type, format, frames) = if lossless { self.lossless } else { coded };
+                self.packetizer.set_format(format, frames).expect("a format that can be coded");
+                let beside = Beside { format, application: self.wish.opus.application };
+                self.sender.set_format(payload_type, format.rate, Some(beside));
+                self.wish.frames = frames;
+                self.sender.set_full_bps(self.wish.full_bps(format));
+            }
+        }
         let Some(now) = self.packetizer.coding() else { return };
         let coding = self.wish.coding(now, self.sender.budget_bps());
         self.packetizer.set_coding(coding).expect("a coding that Opus takes");

@@ -31,6 +31,7 @@ mod rules;
 mod scenarios;
 mod server;
 mod signal;
+mod tcp;
 mod trace;
 mod tuning;
 mod world;

@@ -12,6 +12,7 @@ use std::time::Duration;
 use audiostreamer_core::Instant;
 
 use crate::rng::Rng;
+use crate::tcp::Connection;
 
 /// How often the weather may change.
 const SLOT: Duration = Duration::from_millis(5);
@@ -217,6 +218,8 @@ pub struct Counts {
 pub struct Link {
     netem: Netem,
     service: Service,
+    /// What a live stream makes of [`Service::Stream`].
+    live: Option<Connection>,
     weather: Weather,
     rng: Rng,
     /// By arrival, then in the order of sending.
@@ -237,6 +240,7 @@ impl Link {
         Self {
             netem,
             service,
+            live: None,
             weather: Weather::new(rng.fork()),
             rng,
             in_flight: BTreeMap::new(),
@@ -249,11 +253,24 @@ impl Link {
         }
     }
 
+    /// Carries a stream as a live one is: see [`Connection`].
+    pub fn go_live(&mut self, now: Instant) {
+        self.live = Some(Connection::new(now));
+    }
+
+    /// How long packets of a live stream may wait.
+    pub fn set_patience(&mut self, patience: Duration) {
+        self.live.iter_mut().for_each(|live| live.set_patience(patience));
+    }
+
     /// Sends a packet, or the next piece of a stream.
     pub fn handle_input(&mut self, now: Instant, bytes: &[u8]) {
         self.counts.sent += 1;
         self.counts.bytes += (bytes.len() + HEADER_BYTES) as u64;
         self.weather.advance(now, &self.netem);
+        if let Some(live) = self.live.take() {
+            return self.handle_live(now, live, bytes);
+        }
         // All chances are taken for every packet, so that none shifts those of the next.
         let iid = self.rng.chance(self.netem.loss);
         let (reordered, duplicated) = (self.rng.chance(self.netem.reorder), self.rng.chance(self.netem.duplicate));
@@ -315,6 +332,21 @@ impl Link {
         waits.sort_by(f64::total_cmp);
         let last = (waits.len() as f64 * share) as usize;
         waits.get(last.min(waits.len().saturating_sub(1))).copied().unwrap_or(0.0)
+    }
+
+    fn handle_live(&mut self, now: Instant, mut live: Connection, bytes: &[u8]) {
+        let round_trip = span(2.0 * self.netem.least());
+        let mut readable = Vec::new();
+        let pass = || {
+            let lost = self.rng.chance(self.netem.loss) || self.weather.lossy || self.netem.delay.is_out(now);
+            (!lost).then(|| now + span(self.netem.delay.at(now) + self.jitter()))
+        };
+        live.handle_input(now, bytes, round_trip, pass, |at, bytes| readable.push((at, bytes.to_vec())));
+        self.live = Some(live);
+        for (at, bytes) in readable {
+            self.last_arrival = self.last_arrival.max(at);
+            self.put_in_pieces(self.last_arrival, &bytes);
+        }
     }
 
     fn put_datagram(&mut self, arrival: Instant, bytes: &[u8], reordered: bool, duplicated: bool) {

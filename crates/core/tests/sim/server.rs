@@ -321,7 +321,11 @@ impl Running {
 
     fn begin(&mut self, index: usize, format: Format) {
         let config = playout_config(&self.server);
-        let (handle, voice) = Voice::new(Playout::new(format, config).expect("a format that can be played"), 1.0);
+        let mut playout = Playout::new(format, config).expect("a format that can be played");
+        if self.sources[index].voice.is_some() {
+            playout.start_from(self.sources[index].stats.target_delay);
+        }
+        let (handle, voice) = Voice::new(playout, 1.0);
         let book = Book { handle, units_sent: 0, payloads_back: 0, frames_asked: 0 };
         self.sources[index].voice = match self.handle.add(voice) {
             Ok(()) => {

@@ -69,8 +69,8 @@ impl World {
 
     /// Adds a client whose path to the server is like that, and back without loss or jitter.
     pub fn add(&mut self, client: Client, netem: Netem) -> Id {
-        let Client { service, channel, .. } = client;
-        let node = Node {
+        let Client { service, channel, live, .. } = client;
+        let mut node = Node {
             ear: match client.signal {
                 Signal::Code(code) => {
                     let speaker = self.server.rate();
@@ -86,6 +86,9 @@ impl World {
             forward: Link::new(netem, service, self.rng.fork()),
             channel,
         };
+        if live {
+            node.forward.go_live(self.now);
+        }
         self.nodes.push(node);
         self.nodes.len() - 1
     }
@@ -286,6 +289,7 @@ impl World {
                     forward.handle_input(now, bytes);
                     also.iter_mut().for_each(|also| also.handle_input(now, bytes));
                 });
+                forward.set_patience(client.room());
             }
         }
         while let Some(id) = server.poll_transmit(now, packet) {

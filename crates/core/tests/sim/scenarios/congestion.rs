@@ -41,12 +41,17 @@ fn bottleneck() -> Netem {
 
 #[test]
 fn a_bottleneck_is_used_and_nothing_waits_before_it() {
+    let client = Client::opus().bitrate(320_000);
     for seed in [1, 101] {
-        let outcome = outcome(Client::opus().bitrate(320_000), bottleneck(), seed);
+        let outcome = outcome(client.fragile(), bottleneck(), seed);
         println!("{outcome:?}");
         assert!(outcome.used >= 0.8 && outcome.waits <= 40.0, "{outcome:?}");
         assert_eq!(outcome.events, 0, "{outcome:?}");
     }
+    // What the beginning has lost is followed by copies for a while.
+    let protected = outcome(client, bottleneck(), 1);
+    println!("with copies: {protected:?}");
+    assert!(protected.used >= 0.8 && protected.waits <= 40.0 && protected.concealed < 0.001, "{protected:?}");
 }
 
 #[test]
@@ -67,4 +72,38 @@ fn a_queue_that_others_fill_is_made_no_longer() {
     println!("{outcome:?}");
     assert!(outcome.used > 0.4, "{outcome:?}");
     assert!(outcome.concealed < 0.02, "{outcome:?}");
+}
+
+#[test]
+fn what_is_not_carried_lossless_is_coded_and_goes_on() {
+    let mut world = World::new(Server::new().auto(Profile::Talk));
+    let client = Client::l16().falls_back();
+    let id = world.add(client, Netem::ideal().delay(20.0).rate(10e6, 200.0));
+    world.run(seconds(10.0));
+    assert_eq!((world.counts().voices_begun, world.sent(id).budget_bps), (1, None));
+    world.reroute(id, bottleneck());
+    world.run(seconds(FINDING));
+    let before = world.played(id);
+    world.run(seconds(60.0));
+    let played = world.played(id);
+    println!("{} ms wait; {before:?}, then {played:?}", world.waited(id, 13.0, 0.95));
+    assert_eq!(world.counts().voices_begun, 2, "it is coded from now on");
+    assert_eq!(played.concealment_events, before.concealment_events);
+    assert!(world.waited(id, 13.0, 0.95) < 40.0);
+}
+
+#[test]
+fn a_change_of_format_under_way_is_next_to_no_hole() {
+    for netem in [paths::wired_lan(), paths::good_wifi().lossless(), Netem::ideal().delay(20.0).jitter(0.0..15.0)] {
+        let mut world = World::new(Server::new().auto(Profile::Talk));
+        let id = world.add(Client::l24(), netem);
+        world.run(seconds(10.0));
+        world.client(id).recode(98, Format::l24(48_000, 2), 120);
+        world.client(id).recode(97, Format::l16(48_000, 2), 240);
+        world.run(seconds(5.0));
+        let heard = world.heard(id);
+        println!("{:?}", heard.gaps_from(9.9).collect::<Vec<_>>());
+        let missing: u64 = heard.gaps_from(9.9).map(|gap| gap.frames).sum();
+        assert!(missing < 48 * 10, "{missing} frames");
+    }
 }

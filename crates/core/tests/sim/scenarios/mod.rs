@@ -8,6 +8,7 @@ mod clocks;
 mod congestion;
 mod fidelity;
 mod hostile;
+mod live_tcp;
 mod loss;
 mod network;
 mod opus;

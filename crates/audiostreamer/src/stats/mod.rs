@@ -135,6 +135,7 @@ mod tests {
                     encrypted: true,
                     stats: sender::Stats { bytes_sent: times * bytes_sent, ..Default::default() },
                     packets_dropped: 0,
+                    target_bps: 96_000.0,
                 })
                 .collect(),
             talkback: None,

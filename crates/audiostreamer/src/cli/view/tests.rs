@@ -123,6 +123,7 @@ fn sending(destinations: u64) -> Picture {
             ..Default::default()
         },
         packets_dropped: number,
+        target_bps: 96_000.0,
     };
     for tenth in 1..50 {
         let status = client::Status {

@@ -167,7 +167,7 @@ impl ServerArgs {
             map: ChannelMap::Same,
             agc: false,
             volume: Volume::default(),
-            media: client::Media { wire, frame: None, opus, redundancy, padding: 0 },
+            media: client::Media { wire, falls_back: false, frame: None, opus, redundancy, padding: 0 },
             no_wait: false,
             duplex: None,
         })

@@ -165,9 +165,11 @@ impl Feed {
                 self.fail(AuthError::ServerIsSecure { peer: self.peer() }.into());
             }
             LinkEvent::Packet(bytes) => {
-                if let (Some(stream), Some(link)) = (&mut self.stream, &mut self.link) {
+                if let Some(stream) = &mut self.stream {
                     stream.sender.handle_packet(now, &bytes);
-                    link.set_patience(stream.sender.room().unwrap_or_default());
+                    if let Some(mut link) = self.link.as_ref().and_then(|link| link.lock().ok()) {
+                        link.set_patience(stream.sender.room().unwrap_or_default());
+                    }
                 }
                 self.transmit(); // what it asks for once more
                 self.handle_sender_events(now, say);

@@ -19,9 +19,11 @@ const DRAINED: f64 = 6e-3;
 /// Seen in so many reports in a row: the air stands still for the time between two.
 const REPORTS: u32 = 2;
 /// A queue of this length, in seconds, that grows is believed at once; as is this one where more is sent
-/// to find out whether it passes: it is not to be heard.
+/// to find out whether it passes, or this share of what the receiver's delay has room for: it is not to be heard.
 const LONG: f64 = 60e-3;
 const PROBED: f64 = 4e-3;
+const PROBED_OF_ROOM: f64 = 0.6;
+const PROBED_MIN: f64 = 2.5e-3;
 
 /// Of the capacity this is used while nothing waits, and less while something does: so much per second
 /// of queue, down to the least. A cut after one in vain is small: perhaps the queue is not ours.
@@ -37,14 +39,14 @@ const PASSES: f64 = 0.9;
 const KEPT: f64 = 0.75;
 
 /// Below the capacity as it is known, so much of it is regained per second. Beyond, the rate grows after a
-/// rest by so much per second, and when that goes well by more. Each time that it does not, the next rest
-/// is twice as long.
+/// rest by so much per second, slowly enough for the queue to be seen before it is heard, and by more where
+/// the bottleneck was last time and is no longer. Each time that it still is, the next rest is twice as long.
 const REGAIN: f64 = 0.5;
 const GROWTH: f64 = 0.01;
-const GROWTH_LATER: f64 = 0.05;
+const GROWTH_BEYOND: f64 = 0.05;
+const BEYOND: f64 = 1.05;
 const REST: Duration = Duration::from_secs(8);
 const REST_MAX: Duration = Duration::from_secs(64);
-const WELL: Duration = Duration::from_secs(20);
 
 /// A sender that has less to say than it might proves nothing.
 const PROVEN: f64 = 0.6;
@@ -114,6 +116,8 @@ struct Seen {
 #[derive(Clone, Copy)]
 struct Limit {
     capacity: f64,
+    /// The capacity when the queue was last seen to fill.
+    bottleneck: f64,
     budget: f64,
     since: Instant,
     /// Until then the effect of the last cut is waited for, and how long that is.
@@ -123,6 +127,8 @@ struct Limit {
     before: Option<f64>,
     sent_bps: f64,
     rest: Duration,
+    /// Cuts were in vain, and all passed: somebody else fills the queue.
+    foreign: bool,
 }
 
 impl Rate {
@@ -194,7 +200,8 @@ impl Rate {
         let seconds = seen.arrived - last.arrived;
         let arrived_bps = passed * (1.0 - lost) / seconds;
         let sent_bps = passed / seen.sent.seconds_since(last.sent).max(1e-3);
-        self.follow(now, Interval { seconds, before, arrived_bps, sent_bps, lost: lost > 0.0, transit });
+        let room = feedback.room().map(|room| room.as_secs_f64());
+        self.follow(now, Interval { seconds, before, arrived_bps, sent_bps, lost: lost > 0.0, transit, room });
     }
 
     /// What may be sent in all, bits per second with headers; `None` where nothing limits it.
@@ -210,7 +217,8 @@ impl Rate {
     fn follow(&mut self, now: Instant, interval: Interval) {
         let slope = (self.queue - interval.before) / interval.seconds;
         let probes = self.limit.is_some_and(|limit| limit.probes());
-        let fills = self.queue > if probes { PROBED } else { QUEUED } && self.queue > 0.9 * interval.before;
+        let probed = interval.room.map_or(PROBED, |room| (PROBED_OF_ROOM * room).clamp(PROBED_MIN, PROBED));
+        let fills = self.queue > if probes { probed } else { QUEUED } && self.queue > 0.9 * interval.before;
         self.filling = if fills { self.filling + 1 } else { 0 };
         if self.is_another_path(now, slope, &interval) {
             self.base = Some(Fastest::remembering(now, interval.transit, REMEMBERED));
@@ -234,11 +242,13 @@ impl Rate {
         let in_vain = self.limit.filter(|limit| limit.effect >= EFFECT);
         let mut next = Limit {
             capacity: passes,
+            bottleneck: passes,
             budget: passes * (USED - DRAIN * self.queue).max(USED_MIN),
             since: now,
             patient_until: now,
             effect: EFFECT,
             before: self.budget_bps(),
+            foreign: false,
             sent_bps: interval.sent_bps,
             rest: self.limit.map_or(REST, |last| if last.probes() { (2 * last.rest).min(REST_MAX) } else { last.rest }),
         };
@@ -247,7 +257,8 @@ impl Rate {
             let (budget, effect) = (passes * USED_AGAIN, (2 * last.effect).min(EFFECT_MAX));
             next = Limit { budget, effect, before, sent_bps, ..next };
             if !is_ours {
-                next = Limit { capacity: last.capacity, budget: budget.max(KEPT * sent_bps), ..next };
+                let (capacity, budget) = (last.capacity, budget.max(KEPT * sent_bps));
+                next = Limit { capacity, budget, foreign: true, ..next };
             }
         }
         next.budget = next.budget.min(self.budget_bps().unwrap_or(f64::INFINITY)).max(BUDGET_MIN);
@@ -258,13 +269,18 @@ impl Rate {
     /// Sends more, as long as nothing waits.
     fn come_back(&mut self, now: Instant, interval: &Interval) {
         let Some(limit) = &mut self.limit else { return };
+        if std::mem::take(&mut limit.foreign) {
+            // Less was sent for nothing.
+            let Some(before) = limit.before else { return self.limit = None };
+            (limit.budget, limit.capacity) = (before, limit.capacity.max(before / USED));
+        }
         limit.effect = Duration::ZERO; // it was not in vain
         let known = USED * limit.capacity;
         let rested = (now - limit.since).saturating_sub(limit.rest);
         if limit.budget < known {
             limit.budget = (limit.budget + REGAIN * limit.capacity * interval.seconds).min(known);
         } else if interval.sent_bps > PROVEN * limit.budget && rested > Duration::ZERO {
-            let growth = if rested > WELL { GROWTH_LATER } else { GROWTH };
+            let growth = if limit.budget > BEYOND * limit.bottleneck { GROWTH_BEYOND } else { GROWTH };
             limit.budget *= 1.0 + growth * interval.seconds;
             limit.capacity = limit.capacity.max(limit.budget);
         }
@@ -317,6 +333,8 @@ struct Interval {
     /// Whether something was lost.
     lost: bool,
     transit: f64,
+    /// How much later than the fastest a packet may come and still be played, as far as that is known.
+    room: Option<f64>,
 }
 
 /// Of the packets between two reports.

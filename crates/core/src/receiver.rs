@@ -11,7 +11,7 @@ use crate::playout::{Origin, Unit};
 use crate::red::Red;
 use crate::repair::{Arrivals, Came, Lost};
 use crate::rtcp::{self, Message, Ntp, Outgoing, Report};
-use crate::transit::{Fastest, Lateness, Schedule};
+use crate::transit::{Fastest, Lately, Lateness, Passage, Schedule};
 use crate::{Format, Instant, MediaTime, PayloadTypes, duration_of};
 
 /// Receiver reports go out this often, the first as soon as a stream is known; see the sender's.
@@ -364,8 +364,8 @@ impl Receiver {
         let run = self.run.as_mut()?;
         self.last_feedback = now;
         run.holes = false;
-        let (fastest, fastest_arrived, _) = run.fastest_since.take().unwrap_or(run.newest);
-        let (highest, arrived, _) = run.newest;
+        let Passage { number: fastest, arrived: fastest_arrived, .. } = run.fastest_lately.get();
+        let Passage { number: highest, arrived, .. } = run.newest;
         Some(Feedback {
             ssrc: self.source,
             highest: highest as u16,
@@ -459,9 +459,8 @@ struct Run {
     schedule: Schedule,
     fastest: Fastest,
     lateness: Lateness,
-    /// The fastest since the last feedback, and the newest of all: number, arrival, transit.
-    fastest_since: Option<(i64, Instant, f64)>,
-    newest: (i64, Instant, f64),
+    fastest_lately: Lately,
+    newest: Passage,
     /// Something is missing that was not reported yet.
     holes: bool,
     /// By the last sender reports: frames from there to what was being captured.
@@ -500,13 +499,14 @@ impl Run {
         let sequence = Extender::starting_at(first.sequence.into());
         let number = sequence.highest();
         let transit = first.transit(first.timestamp.into());
+        let passage = Passage { number, arrived: first.now, transit };
         Self {
             arrivals: Arrivals::new(number - 1),
             schedule: Schedule { number, at: first.now, packet: first.packet() },
             fastest: Fastest::new(first.now, transit),
             lateness: Lateness::default(),
-            fastest_since: None,
-            newest: (number, first.now, transit),
+            fastest_lately: Lately::new(passage),
+            newest: passage,
             holes: false,
             format: first.format,
             sequence,
@@ -593,11 +593,10 @@ impl Run {
             self.fastest.observe(arrival.now, transit);
             self.lateness.observe(self.late(transit));
             self.measure_jitter(arrival.now, timestamp);
-            if self.fastest_since.is_none_or(|(_, _, least)| transit < least) {
-                self.fastest_since = Some((number, arrival.now, transit));
-            }
-            if number >= self.newest.0 {
-                self.newest = (number, arrival.now, transit);
+            let passage = Passage { number, arrived: arrival.now, transit };
+            self.fastest_lately.observe(passage);
+            if number >= self.newest.number {
+                self.newest = passage;
             }
         }
         came
@@ -625,8 +624,7 @@ impl Run {
 
     /// Whether there is something that the source should soon know.
     fn has_news(&self) -> bool {
-        let queued = self.fastest_since.is_some_and(|(_, _, transit)| transit - self.fastest.get() > QUEUED);
-        self.holes || queued
+        self.holes || self.fastest_lately.get().transit - self.fastest.get() > QUEUED
     }
 
     /// RFC 3550 section 6.4.1 and appendix A.8.

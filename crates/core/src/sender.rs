@@ -191,9 +191,9 @@ impl Sender {
                 self.handle_report(now, report);
             }
             Message::Reference { from, ntp } => {
-                // The first is answered at once: until it knows the round trip, nothing is asked for.
-                let first = self.reference.is_none() && self.position.is_some();
-                self.report_due |= first && self.protection.is_on();
+                // The first is answered at once: until it knows the round trip, it says nothing of the path,
+                // and a queue that is full by then looks like a longer path.
+                self.report_due |= self.reference.is_none() && self.position.is_some();
                 self.reference = Some((from, ntp.middle(), now));
             }
             Message::Feedback(feedback) if feedback.ssrc == ssrc => self.handle_feedback(now, &feedback),
@@ -243,6 +243,7 @@ impl Sender {
     pub fn set_format(&mut self, payload_type: u8, rate: u32, beside: Option<Beside>) {
         if let Wire::Rtp { payload_type: present } = &mut self.config.wire {
             (*present, self.config.rate) = (payload_type, rate);
+            self.history = History::new(); // two of the run before would be taken for a run of their own
             self.protection.set_beside(beside);
         }
     }

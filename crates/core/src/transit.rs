@@ -44,6 +44,50 @@ impl Fastest {
     }
 }
 
+/// One packet on its way.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Passage {
+    /// Its sequence number, extended.
+    pub number: i64,
+    pub arrived: Instant,
+    /// In seconds, as that of [`Fastest`].
+    pub transit: f64,
+}
+
+/// The fastest packet of the last moments: where it takes longer than others did, they wait somewhere.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lately {
+    since: Instant,
+    now: Passage,
+    /// Of the time before `since`.
+    before: Passage,
+}
+
+/// Twice this, in seconds, and jitter shows the fastest path at least once.
+const LATELY: f64 = 50e-3;
+
+impl Lately {
+    /// Begins with one packet.
+    pub fn new(first: Passage) -> Self {
+        Self { since: first.arrived, now: first, before: first }
+    }
+
+    /// Takes note of one more.
+    pub fn observe(&mut self, passage: Passage) {
+        if passage.arrived.seconds_since(self.since) > LATELY {
+            *self = Self { since: passage.arrived, now: passage, before: self.now };
+        }
+        if passage.transit < self.now.transit {
+            self.now = passage;
+        }
+    }
+
+    /// The fastest.
+    pub fn get(&self) -> Passage {
+        if self.now.transit < self.before.transit { self.now } else { self.before }
+    }
+}
+
 /// How much longer than the fastest most packets take.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Lateness {

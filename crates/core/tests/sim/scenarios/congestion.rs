@@ -42,16 +42,13 @@ fn bottleneck() -> Netem {
 #[test]
 fn a_bottleneck_is_used_and_nothing_waits_before_it() {
     let client = Client::opus().bitrate(320_000);
-    for seed in [1, 101] {
-        let outcome = outcome(client.fragile(), bottleneck(), seed);
+    // What the beginning has lost is followed by copies for a while, where they are not off.
+    for (client, seed) in [(client, 1), (client, 101), (client.fragile(), 1), (client.fragile(), 101)] {
+        let outcome = outcome(client, bottleneck(), seed);
         println!("{outcome:?}");
         assert!(outcome.used >= 0.8 && outcome.waits <= 40.0, "{outcome:?}");
         assert_eq!(outcome.events, 0, "{outcome:?}");
     }
-    // What the beginning has lost is followed by copies for a while.
-    let protected = outcome(client, bottleneck(), 1);
-    println!("with copies: {protected:?}");
-    assert!(protected.used >= 0.8 && protected.waits <= 40.0 && protected.concealed < 0.001, "{protected:?}");
 }
 
 #[test]

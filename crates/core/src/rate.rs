@@ -75,6 +75,9 @@ const PACKETS_MAX: usize = 4 * WINDOW;
 /// Never less than this, bits per second with headers: it would be silence.
 const BUDGET_MIN: f64 = 32e3;
 
+/// Headers of IPv4 and UDP, where nobody says otherwise.
+pub(crate) const UDP_BYTES: usize = 20 + 8;
+
 /// What is known of a path's capacity, from when packets were sent and when they came.
 pub(crate) struct Rate {
     /// Headers below RTP, bytes per packet.
@@ -135,7 +138,7 @@ impl Rate {
     /// Nothing is known, and nothing limits.
     pub fn new() -> Self {
         Self {
-            overhead: 28,
+            overhead: UDP_BYTES,
             bits: 0.0,
             sent: VecDeque::new(),
             base: None,

@@ -10,6 +10,7 @@ use crate::loss::{Estimate, Estimator};
 use crate::packet::HEADER_BYTES;
 use crate::packetizer::Frame;
 use crate::plan::{self, Plan, Situation};
+use crate::rate::UDP_BYTES;
 use crate::{Format, Instant, duration_of, frames_in};
 
 /// What is sent more than once, in case it is lost.
@@ -42,9 +43,6 @@ pub struct Beside {
 /// A packet with copies is no longer than this: it fits the least datagram of QUIC (RFC 9000 section 14).
 pub const PACKET_BYTES_MAX: usize = 1150;
 
-/// Headers of IPv4, UDP and RTP.
-const HEADERS: usize = 20 + 8 + HEADER_BYTES;
-
 /// A plan with fewer copies follows one with more no sooner than this.
 const RELEASE: Duration = Duration::from_millis(2_500);
 
@@ -53,6 +51,8 @@ pub(crate) struct Protection {
     beside: Option<Beside>,
     /// That may be sent in all, if that is limited.
     budget_bps: Option<f64>,
+    /// Of a packet beyond its payload, bytes.
+    headers: usize,
     estimator: Estimator,
     copies: Copies,
     plan: Plan,
@@ -71,6 +71,7 @@ impl Protection {
             redundancy: Redundancy::default(),
             beside: beside.filter(|beside| copies::are_possible(beside.format)),
             budget_bps: None,
+            headers: UDP_BYTES + HEADER_BYTES,
             estimator: Estimator::new(),
             copies: Copies::default(),
             plan: Plan::default(),
@@ -120,6 +121,11 @@ impl Protection {
         self.budget_bps = budget_bps;
     }
 
+    /// What a packet takes on the wire beyond its payload, bytes.
+    pub fn set_headers(&mut self, bytes: usize) {
+        self.headers = bytes;
+    }
+
     pub fn plan(&self) -> Plan {
         self.plan
     }
@@ -166,7 +172,7 @@ impl Protection {
         if let Redundancy::Fixed(_) = self.redundancy {
             return;
         }
-        let primary_bps = (self.bytes + HEADERS as f64) * 8.0 / self.packet().as_secs_f64();
+        let primary_bps = (self.bytes + self.headers as f64) * 8.0 / self.packet().as_secs_f64();
         let situation = Situation {
             format: beside.format,
             application: beside.application,

@@ -5,10 +5,10 @@ use std::time::Duration;
 use crate::feedback::{Ability, Feedback};
 use crate::history::History;
 use crate::loss::Estimate;
-use crate::packet::Rtp;
+use crate::packet::{HEADER_BYTES, Rtp, pad};
 use crate::packetizer::Frame;
 use crate::plan::Plan;
-use crate::rate::Rate;
+use crate::rate::{Rate, UDP_BYTES};
 use crate::redundancy::Protection;
 use crate::rtcp::{self, Echo, Message, Ntp, Outgoing, Report, SenderInfo};
 use crate::{Instant, PayloadTypes, copies, frames_in};
@@ -120,6 +120,10 @@ pub struct Sender {
     bye_due: bool,
     event: Option<Event>,
     rate: Rate,
+    /// Of each packet beyond its own bytes.
+    overhead: usize,
+    /// RTP packets are as long as a multiple of the one, up to the other.
+    padding: (u8, usize),
     /// How much later than the fastest a packet may come, as the receiver says.
     room: Option<Duration>,
     stats: Stats,
@@ -145,6 +149,8 @@ impl Sender {
             bye_due: false,
             event: None,
             rate: Rate::new(),
+            overhead: UDP_BYTES,
+            padding: (0, 0),
             room: None,
             stats: Stats::default(),
         }
@@ -221,6 +227,9 @@ impl Sender {
             }
             self.write_report(now, packet);
         }
+        if self.padding.0 > 0 && self.config.wire != Wire::Raw {
+            pad(packet, self.padding.0, self.padding.1);
+        }
         self.rate.handle_sent(now, media, packet.len());
         true
     }
@@ -250,7 +259,21 @@ impl Sender {
 
     /// What each packet takes on the wire beyond its own bytes: at first that of UDP over IPv4.
     pub fn set_overhead(&mut self, bytes: usize) {
+        self.overhead = bytes;
         self.rate.set_overhead(bytes);
+        self.protection.set_headers(self.headers_max());
+    }
+
+    /// Makes RTP packets longer, to the next multiple of `bucket` bytes or else to `bytes_max`; 0 leaves
+    /// them as they are. See [`pad`].
+    pub fn set_padding(&mut self, bucket: u8, bytes_max: usize) {
+        self.padding = (bucket, bytes_max);
+        self.protection.set_headers(self.headers_max());
+    }
+
+    /// What a packet takes on the wire beyond its payload, bytes, at the most.
+    pub fn headers_max(&self) -> usize {
+        HEADER_BYTES + self.overhead + usize::from(self.padding.0.saturating_sub(1))
     }
 
     /// What is sent where nothing limits it, bits per second with headers: when the path carries that
@@ -461,6 +484,18 @@ mod tests {
             sender.handle_packet(at(1), &packet);
             assert_eq!(sender.poll_event(), event, "a stream that comes back over the same path has its own end");
         }
+    }
+
+    #[test]
+    fn what_is_padded_is_so_on_the_wire_and_is_counted() {
+        let mut sender = sender(Wire::Rtp { payload_type: 96 });
+        let plain = sender.headers_max();
+        sender.set_padding(64, 1200);
+        assert_eq!(sender.headers_max(), plain + 63);
+        assert_eq!(send(&mut sender, 0)[0].len(), 64);
+        let mut raw = self::sender(Wire::Raw);
+        raw.set_padding(64, 1200);
+        assert_eq!(send(&mut raw, 0), [b"sound"]);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use audiostreamer_core::packet::{HEADER_BYTES, pad};
+use audiostreamer_core::packet::HEADER_BYTES;
 use audiostreamer_core::packetizer::Frame;
 use audiostreamer_core::rtcp::Outgoing;
 use audiostreamer_core::sender::{self, Redundancy};
@@ -96,7 +96,9 @@ impl Feed {
             old.sender.finish(); // or the server would wait for it to fall silent
             self.transmit();
         }
-        self.stream = Some(Stream { sender: Sender::new(config), description });
+        let mut sender = Sender::new(config);
+        sender.set_padding(self.media.padding, DATAGRAM_BYTES_MIN);
+        self.stream = Some(Stream { sender, description });
         self.heard = self.heard.map(|_| clock::now()); // from now on an answer can be expected
         self.adjust_to_link();
     }
@@ -118,9 +120,9 @@ impl Feed {
         self.stream.iter_mut().for_each(|stream| stream.sender.set_full_bps(bits_per_second));
     }
 
-    /// Of all headers of a packet, as far as that is known.
+    /// Of all headers and padding of a packet at the most, as far as that is known.
     pub fn overhead_bytes(&self) -> usize {
-        HEADER_BYTES + self.look(Link::overhead_bytes).unwrap_or(0)
+        self.stream.as_ref().map_or(HEADER_BYTES, |stream| stream.sender.headers_max())
     }
 
     /// What its path carries, bits per second with headers, where that is less than is wanted.
@@ -325,9 +327,6 @@ impl Feed {
     fn transmit(&mut self) {
         let Some(stream) = &mut self.stream else { return };
         while stream.sender.poll_transmit(clock::now(), &mut self.packet) {
-            if !matches!(self.media.wire, WireFormat::Raw(_)) {
-                pad(&mut self.packet, self.media.padding, DATAGRAM_BYTES_MIN);
-            }
             send(self.link.as_ref(), &self.packet, &mut self.packets_dropped);
         }
     }

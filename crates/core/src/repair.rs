@@ -329,6 +329,15 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_that_comes_after_the_second_request_is_a_repair() {
+        let mut arrivals = with_a_hole(120);
+        ask(&mut arrivals, 17);
+        assert_eq!(ask(&mut arrivals, 58), [11, 12]);
+        assert_eq!(arrivals.handle(at(59), 11, |_| None), Came::Repair);
+        assert_eq!(arrivals.reordered, REORDERED, "nothing was overtaken");
+    }
+
+    #[test]
     fn what_was_overtaken_is_no_repair_and_not_missing() {
         let mut arrivals = with_a_hole(120);
         assert_eq!(arrivals.handle(at(16), 12, |_| None), Came::First);

@@ -56,6 +56,8 @@ pub struct Packetizer {
     /// By how much rate conversion and the codec's look-ahead delay the sound.
     held: Duration,
     next: MediaTime,
+    /// What was skipped of a frame of the format, in parts of the captured rate.
+    skipped: u64,
     block: Vec<f32>,
     payload: Vec<u8>,
     peak: f32,
@@ -93,6 +95,7 @@ impl Packetizer {
             waiting: Vec::new(),
             captured_until: Instant::default(),
             next: MediaTime(0),
+            skipped: 0,
             block: Vec::new(),
             payload: Vec::new(),
             peak: 0.0,
@@ -112,8 +115,10 @@ impl Packetizer {
 
     /// Lets media time run on by `frames` captured frames that were lost on the way here.
     pub fn skip(&mut self, frames: u64) {
-        let rate = u64::from(self.config.format.rate);
-        self.next = self.next + (frames * rate / u64::from(self.config.rate)) as i64;
+        let captured = u64::from(self.config.rate);
+        let skipped = self.skipped + frames * u64::from(self.config.format.rate);
+        self.next = self.next + (skipped / captured) as i64;
+        self.skipped = skipped % captured;
     }
 
     /// Says which share of the packets is lost on their way, 0 to 1: voice in packets of 20 ms then
@@ -299,6 +304,14 @@ mod tests {
         packetizer.skip(480);
         packetizer.push(Instant::default(), &[0.0; 480]);
         assert_eq!(packetizer.poll().unwrap().unwrap().time, MediaTime(240 + 480));
+    }
+
+    #[test]
+    fn what_is_skipped_takes_its_time_to_the_frame() {
+        let mut packetizer = Packetizer::new(config(44_100, 1, Format::l16(48_000, 1), 240)).unwrap();
+        (0..44_100).for_each(|_| packetizer.skip(1));
+        packetizer.push(Instant::default(), &[0.0; 1_000]);
+        assert_eq!(packetizer.poll().unwrap().unwrap().time, MediaTime(48_000));
     }
 
     #[test]

@@ -4,5 +4,5 @@ mod app;
 #[path = "lib.rs"]
 mod core;
 
-pub use app::{control, door, invite, state};
+pub use app::{control, door, found, invite, state};
 pub use core::*;

@@ -5,6 +5,8 @@
 use std::cell::RefCell;
 use std::path::Path;
 
+use audiostreamer::discovery::Found;
+use audiostreamer::link::Transport;
 use audiostreamer::link::control::{BYTES_MAX, Message};
 use audiostreamer::link::mismatch;
 use audiostreamer::trust::{AccessList, Code, Error, Fingerprint, Identity, Invite, KnownHosts, Pairing, State, Token};
@@ -15,7 +17,8 @@ use tempfile::TempDir;
 pub type Target = fn(&[u8]);
 
 /// The targets of this file by the names of their corpus folders.
-pub const TARGETS: [(&str, Target); 4] = [("control", control), ("door", door), ("invite", invite), ("state", state)];
+pub const TARGETS: [(&str, Target); 5] =
+    [("control", control), ("door", door), ("found", found), ("invite", invite), ("state", state)];
 
 /// Any bytes as a control message, and as a stream of them: what is understood reads back, and is never
 /// longer than a stranger may be.
@@ -63,6 +66,17 @@ pub fn door(bytes: &[u8]) {
     assert!(cut().filter(|datagram| !mismatch::is_quic(datagram)).eq(&refused));
     assert!(mismatch::is_tls(datagram) || !mismatch::is_client_hello(datagram));
     let _ = (mismatch::is_quic_1(datagram), mismatch::is_encrypted_only(datagram));
+}
+
+/// Any text and any bytes as a stranger's announcement: the first byte says how long the key is, the next
+/// ones are it. What is made of it can be shown on a terminal, and has the key that was said.
+pub fn found(bytes: &[u8]) {
+    let Some((&length, rest)) = bytes.split_first() else { return };
+    let (key, name) = rest.split_at(usize::from(length).min(rest.len()));
+    let name = String::from_utf8_lossy(name);
+    let Some(found) = Found::new(&name, vec!["192.168.1.20".into()], 5004, Some(key), Transport::Udp) else { return };
+    assert!(!found.name.chars().any(char::is_control) && found.name.chars().count() <= 63, "{:?}", found.name);
+    assert_eq!(std::str::from_utf8(key).expect("it was read").parse(), Ok(found.key));
 }
 
 /// Any text as an invite, a key, a code, a token: whole, or refused.

@@ -10,7 +10,7 @@ mod targets;
 use std::fs;
 use std::path::Path;
 
-use audiostreamer::trust::{Identity, State};
+use audiostreamer::trust::{Fingerprint, Identity, State};
 use harness::signal::Random;
 
 #[test]
@@ -21,6 +21,14 @@ fn control_messages_are_understood_or_refused() {
 #[test]
 fn whatever_knocks_is_told_apart_and_answered_in_no_more_bytes() {
     replay("door", 4000, Vec::new());
+}
+
+#[test]
+fn announcements_of_strangers_command_no_terminal() {
+    let key = Fingerprint::of(b"key").compact();
+    let announced = |name: &str| [&[key.len() as u8], key.as_bytes(), name.as_bytes()].concat();
+    let names = ["studio._audiostreamer._udp.local.", "\u{1b}]0;\u{9b}2J\u{202e}\r\n", "a\\.b\\0321"];
+    replay("found", 4000, names.map(announced).into());
 }
 
 #[test]

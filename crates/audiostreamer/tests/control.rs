@@ -127,6 +127,7 @@ impl Pair {
             },
             no_wait: false,
             agc: false,
+            silence: None,
             duplex: None,
         }
     }

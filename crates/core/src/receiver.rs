@@ -200,7 +200,7 @@ impl Receiver {
                 self.last_sender_report = Some((info.ntp.middle(), now));
                 self.last_heard = now;
                 if let Some(run) = &mut self.run {
-                    run.measure_capture(info.timestamp);
+                    run.measure_capture(now, info.timestamp);
                 }
             }
             Message::Echo { from, echo } if from == source && echo.ssrc == self.ssrc => {
@@ -285,7 +285,15 @@ impl Receiver {
     fn arrival(&self, now: Instant, rtp: &Rtp<'_>) -> Option<Arrival> {
         let format = self.types.format(rtp.payload_type)?;
         let frames = payload_frames(format, rtp.payload)? as u32;
-        Some(Arrival { now, format, frames, sequence: rtp.sequence, timestamp: rtp.timestamp, way: self.way })
+        Some(Arrival {
+            now,
+            format,
+            frames,
+            sequence: rtp.sequence,
+            timestamp: rtp.timestamp,
+            marker: rtp.marker,
+            way: self.way,
+        })
     }
 
     fn accept(&mut self, now: Instant, unit: Unit) {
@@ -414,6 +422,9 @@ fn clock(now: Instant) -> Ntp {
 /// Payload buffers kept for reuse: what one stream has on its way at 5 ms a packet in 0.3 s.
 const SPARE_MAX: usize = 64;
 
+/// Where nothing has come for so long, the source pauses.
+const PAUSING: Duration = Duration::from_millis(100);
+
 /// A packet whose payload makes sense.
 struct Arrival {
     now: Instant,
@@ -421,6 +432,7 @@ struct Arrival {
     frames: u32,
     sequence: u16,
     timestamp: u32,
+    marker: bool,
     way: u8,
 }
 
@@ -552,6 +564,7 @@ impl Run {
         self.frames = arrival.frames;
         self.end = self.end.max(timestamp + i64::from(arrival.frames));
         let origin = match came {
+            Came::First if arrival.marker => Origin::Begin,
             Came::First => Origin::First,
             Came::Repair => Origin::Repair,
             Came::Again if self.ways[way_of(number)] != arrival.way => Origin::OtherWay,
@@ -635,8 +648,11 @@ impl Run {
         }
     }
 
-    /// A report says what is being captured, and was sent right behind a packet.
-    fn measure_capture(&mut self, timestamp: u32) {
+    /// A report says what is being captured, and was sent right behind a packet; not in a pause.
+    fn measure_capture(&mut self, now: Instant, timestamp: u32) {
+        if now - self.last_arrival > PAUSING + duration_of(self.frames.into(), self.format.rate) {
+            return;
+        }
         let frames = self.timestamp.extend_u32(timestamp) - self.end;
         // A file is there before its time: no less than nothing is waited for it.
         if frames.abs() < CAPTURE_MAX * i64::from(self.format.rate) {
@@ -686,6 +702,7 @@ mod tests {
             payload_type,
             sequence: 65_530u16.wrapping_add(n as u16),
             timestamp: (u32::MAX - 500).wrapping_add(n as u32 * 240),
+            marker: false,
             payload: &[0; 960],
         }
     }

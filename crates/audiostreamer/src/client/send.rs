@@ -9,6 +9,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::feed::{Answer, Feed, To};
 use super::media::{packetizer_config, sender_config};
 use super::shaping::Shaping;
+use super::silence::Silence;
 use super::status::{Counted, Status};
 use super::{Config, mapped};
 use crate::capture::Captured;
@@ -106,6 +107,7 @@ struct Stream {
     /// For who reads it.
     description: String,
     shaping: Shaping,
+    silence: Option<Silence>,
     packetizer: Packetizer,
     recorder: Option<PacketRecorder>,
 }
@@ -179,6 +181,7 @@ impl<'a, R: Fn(Report)> SendThread<'a, R> {
     fn open(&mut self, captured: Captured) -> Result<(), Error> {
         let Config { map, media, .. } = self.config;
         let shaping = Shaping::new(map, &captured.shape, self.config.agc, self.volume)?;
+        let silence = self.config.silence.map(|threshold| Silence::new(threshold, &captured.shape));
         let packetizer_config = packetizer_config(media, &mapped(map, &captured.shape), self.config.payload_max());
         let format = packetizer_config.format;
         let packetizer = Packetizer::new(packetizer_config)?;
@@ -188,7 +191,7 @@ impl<'a, R: Fn(Report)> SendThread<'a, R> {
             feed.open(sender_config(media, format)?, description.clone());
         }
         let recorder = self.recorders.as_ref().and_then(|recorders| recorders.of_packets(format, None));
-        self.stream = Some(Stream { format, description, shaping, packetizer, recorder });
+        self.stream = Some(Stream { format, description, shaping, silence, packetizer, recorder });
         self.captured = Some(captured);
         Ok(())
     }
@@ -259,7 +262,14 @@ impl<'a, R: Fn(Report)> SendThread<'a, R> {
             let Some(stream) = &mut self.stream else { break };
             self.counted.frames_lost += block.lost_frames;
             stream.packetizer.skip(block.lost_frames);
-            stream.packetizer.push(block.captured, stream.shaping.apply(samples));
+            let sound = stream.shaping.apply(samples);
+            if stream.silence.as_mut().is_some_and(|silence| silence.covers(block.frames, sound)) {
+                stream.packetizer.pause(block.frames as u64);
+                let now = clock::now();
+                self.feeds.iter_mut().for_each(|(_, feed)| feed.pause(now));
+                continue;
+            }
+            stream.packetizer.push(block.captured, sound);
             self.send_frames()?;
         }
         Ok(())

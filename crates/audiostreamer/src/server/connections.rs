@@ -17,6 +17,8 @@ use super::admission::{Admission, Limits, Refusals};
 use super::greeting::{Greeter, Stranger};
 use super::peer::Peer;
 use super::quic::QuicPort;
+use super::udp::UdpPort;
+use super::{Config, WireFormat};
 use crate::clock;
 use crate::error::Error;
 use crate::link::control::{Message, Refusal};
@@ -309,6 +311,27 @@ impl Drop for Connection {
             reading.abort();
         }
     }
+}
+
+/// Everything that a server listens on, and where that is.
+pub(super) fn open_ports(config: &Config) -> Result<(UdpPort, Connections, SocketAddr), Error> {
+    let (udp, tcp) = (config.udp.then_some(config.listen), config.tcp.then_some(config.listen));
+    if let (Some(encryption), WireFormat::Rtp(_)) = (&config.encryption, &config.wire) {
+        let connections = Connections::encrypted((udp, tcp), encryption, config.limits)?;
+        let address = connections.address().unwrap_or(config.listen);
+        return Ok((UdpPort::bind(None)?, connections, address));
+    }
+    let udp = UdpPort::bind(udp)?;
+    // Port 0 asks for a free one: the same for both.
+    let port = udp.address().map_or(config.listen.port(), |address| address.port());
+    let tcp = tcp.map(|address| SocketAddr::new(address.ip(), port));
+    let framing = match config.wire {
+        WireFormat::Rtp(_) => Framing::Rfc4571,
+        WireFormat::Raw(_) => Framing::None,
+    };
+    let connections = Connections::plain(tcp, framing, config.limits)?;
+    let address = udp.address().or(connections.address()).unwrap_or(config.listen);
+    Ok((udp, connections, address))
 }
 
 /// Reads a plain connection to its end.

@@ -3,6 +3,10 @@
 use audiostreamer_core::playout::{Latency, Profile};
 use tokio::sync::mpsc;
 
+use super::connections::Connections;
+use super::{Peer, Server, remember};
+use crate::clock;
+use crate::report::Report;
 use crate::volume::Volume;
 
 /// Commands on their way to a server: far more than a person types between two looks.
@@ -69,5 +73,41 @@ impl Commands {
         }
         self.0 = None;
         std::future::pending().await
+    }
+}
+
+impl<R: Fn(Report)> Server<R> {
+    pub(super) fn handle_command(&mut self, connections: &mut Connections, command: Command) {
+        match command {
+            Command::Latency(latency) => self.config.latency = latency,
+            Command::Profile(profile) => self.config.profile = profile,
+            Command::Volume { stream, volume } => {
+                if let Some(known) = self.streams.iter_mut().find(|known| known.id == stream) {
+                    known.volume = volume;
+                    self.volumes.retain(|(peer, _)| !peer.is_same_client(&known.peer()));
+                    remember(&mut self.volumes, (known.peer(), volume));
+                }
+            }
+            Command::Kick { stream } => self.kick(connections, stream),
+        }
+        if let Some(output) = &mut self.output {
+            (output.latency, output.profile) = (self.config.latency, self.config.profile);
+            self.streams.iter_mut().for_each(|stream| stream.change(output));
+        }
+    }
+
+    fn kick(&mut self, connections: &mut Connections, stream: StreamId) {
+        let Some(index) = self.streams.iter().position(|known| known.id == stream) else { return };
+        let stream = &mut self.streams[index];
+        let peer = stream.peer();
+        stream.say_goodbye(clock::now(), &mut self.packet);
+        remember(&mut self.kicked, (peer, stream.source));
+        connections.kick(&peer);
+        self.finish_streams(&peer, "has been sent away");
+        self.end_stream(index, "has been sent away"); // what it has sent is not waited for
+    }
+
+    pub(super) fn is_kicked(&self, peer: &Peer, source: Option<u32>) -> bool {
+        self.kicked.iter().any(|(kicked, of)| *of == source && kicked.is_same_client(peer))
     }
 }

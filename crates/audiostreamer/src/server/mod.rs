@@ -9,6 +9,7 @@ mod config;
 mod connections;
 mod control;
 mod greeting;
+mod output;
 mod peer;
 mod quic;
 mod stats;
@@ -21,26 +22,24 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use audiostreamer_core::mixer::{Mixer, MixerHandle};
 use audiostreamer_core::packet::Packet;
-use audiostreamer_core::playout::{Latency, Profile};
 use audiostreamer_core::rtcp::Outgoing;
 use audiostreamer_core::{Format, Instant};
-use tokio::sync::mpsc::{Receiver, UnboundedSender, channel, unbounded_channel};
+use tokio::sync::mpsc::{Receiver, channel, unbounded_channel};
 use tokio::sync::oneshot;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use crate::clock;
-use crate::device::{self, Notice, Shape, Xruns};
+use crate::device::Xruns;
 use crate::discovery::Announcement;
 use crate::error::Error;
-use crate::link::tcp::Framing;
 use crate::link::{SharedLink, Transport, canonical, mismatch};
 use crate::recording::{Recorders, Recording};
 use crate::report::{Event, Report};
 use crate::trust::Admission;
 use crate::volume::Volume;
-use connections::{ConnectionEvent, Connections};
+use connections::{ConnectionEvent, Connections, open_ports};
+use output::{FRAMES_MAX, Output, Playing, start_sink};
 pub(crate) use peer::Peer;
 use stream::Stream;
 use talkback::Talkback;
@@ -67,17 +66,11 @@ const TICK: Duration = Duration::from_millis(50);
 /// What is due sooner than this is due with the next packet.
 const DUE_MIN: Duration = Duration::from_millis(1);
 
-/// A card that was released and can't be opened is tried again after so long.
-const REOPEN: Duration = Duration::from_secs(1);
-
 /// The list of who may play is looked at so often: whoever is revoked is shut out as soon.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// Why a client that encrypts can't be played by a server that takes bare samples.
 const RAW_ONLY: &str = "it encrypts, and --raw plays bare samples: start it with --raw, too, or this server without";
-
-/// The most frames that playouts are made for at once; larger blocks are filled in pieces.
-const FRAMES_MAX: usize = 1024;
 
 /// Listens and plays until `shutdown` completes, telling `report` what happens.
 pub async fn run(
@@ -95,7 +88,7 @@ pub async fn run_with(
     report: impl Fn(Report) + Send + Clone + 'static,
     shutdown: impl Future<Output = ()>,
 ) -> Result<Counted, Error> {
-    let ports = listen(&config)?;
+    let ports = open_ports(&config)?;
     let (_nobody, arrivals) = channel(1);
     play(config, ports, arrivals, commands, report, shutdown).await
 }
@@ -117,7 +110,7 @@ pub(crate) async fn run_over_links(
     shutdown: impl Future<Output = ()>,
 ) -> Result<Counted, Error> {
     let config = Config { udp: false, tcp: false, encryption: None, announce: false, ..config };
-    let ports = listen(&config)?;
+    let ports = open_ports(&config)?;
     play(config, ports, arrivals, Commands::none(), report, shutdown).await
 }
 
@@ -185,70 +178,6 @@ async fn play(
     let counted = server.counted();
     server.say(Event::Played(counted));
     result.map(|()| counted)
-}
-
-fn listen(config: &Config) -> Result<(UdpPort, Connections, SocketAddr), Error> {
-    let (udp, tcp) = (config.udp.then_some(config.listen), config.tcp.then_some(config.listen));
-    if let (Some(encryption), WireFormat::Rtp(_)) = (&config.encryption, &config.wire) {
-        let connections = Connections::encrypted((udp, tcp), encryption, config.limits)?;
-        let address = connections.address().unwrap_or(config.listen);
-        return Ok((UdpPort::bind(None)?, connections, address));
-    }
-    let udp = UdpPort::bind(udp)?;
-    // Port 0 asks for a free one: the same for both.
-    let port = udp.address().map_or(config.listen.port(), |address| address.port());
-    let tcp = tcp.map(|address| SocketAddr::new(address.ip(), port));
-    let framing = match config.wire {
-        WireFormat::Rtp(_) => Framing::Rfc4571,
-        WireFormat::Raw(_) => Framing::None,
-    };
-    let connections = Connections::plain(tcp, framing, config.limits)?;
-    let address = udp.address().or(connections.address()).unwrap_or(config.listen);
-    Ok((udp, connections, address))
-}
-
-enum SinkEvent {
-    Opened(MixerHandle, Shape),
-    Notice(Notice),
-}
-
-fn start_sink(
-    config: &Config,
-    (recording, trace): (Option<&Recording>, Option<&Trace>),
-    xruns: Xruns,
-    events: UnboundedSender<SinkEvent>,
-) -> Result<device::Running, Error> {
-    let (recorders, cards) = (recording.map(Recording::recorders), trace.map(Trace::cards));
-    let clients_max = config.clients_max;
-    let opened = events.clone();
-    let make = move |shape: &Shape| -> device::Render {
-        let (handle, mut mixer) = Mixer::new(shape.rate, shape.channels, FRAMES_MAX, 2 * clients_max);
-        let _ = opened.send(SinkEvent::Opened(handle, *shape)); // a server that is gone plays nothing
-        let mut recorder = recorders.as_ref().and_then(|recorders| recorders.of_card(shape));
-        let (mut asking, channels) = (cards.as_ref().map(|cards| cards(shape)), usize::from(shape.channels));
-        Box::new(move |out, delay| {
-            let now = clock::now();
-            asking.iter_mut().for_each(|asking| asking.ask(now, out.len() / channels));
-            mixer.fill(now, delay, out);
-            recorder.iter_mut().for_each(|recorder| recorder.record(out, mixer.makes_up()));
-        })
-    };
-    let notify = move |notice| drop(events.send(SinkEvent::Notice(notice)));
-    Ok(device::start_sink(&config.sink, config.wanted, xruns, make, notify)?)
-}
-
-enum Playing {
-    Goes,
-    /// Nobody takes what is played any more.
-    Ended,
-}
-
-/// The card as the streams see it.
-pub(crate) struct Output {
-    pub mixer: MixerHandle,
-    pub shape: Shape,
-    pub latency: Latency,
-    pub profile: Profile,
 }
 
 /// Who is told what comes, beside those who play it.
@@ -399,40 +328,6 @@ impl<R: Fn(Report)> Server<R> {
         }
     }
 
-    fn handle_command(&mut self, connections: &mut Connections, command: Command) {
-        match command {
-            Command::Latency(latency) => self.config.latency = latency,
-            Command::Profile(profile) => self.config.profile = profile,
-            Command::Volume { stream, volume } => {
-                if let Some(known) = self.streams.iter_mut().find(|known| known.id == stream) {
-                    known.volume = volume;
-                    self.volumes.retain(|(peer, _)| !peer.is_same_client(&known.peer()));
-                    remember(&mut self.volumes, (known.peer(), volume));
-                }
-            }
-            Command::Kick { stream } => self.kick(connections, stream),
-        }
-        if let Some(output) = &mut self.output {
-            (output.latency, output.profile) = (self.config.latency, self.config.profile);
-            self.streams.iter_mut().for_each(|stream| stream.change(output));
-        }
-    }
-
-    fn kick(&mut self, connections: &mut Connections, stream: StreamId) {
-        let Some(index) = self.streams.iter().position(|known| known.id == stream) else { return };
-        let stream = &mut self.streams[index];
-        let peer = stream.peer();
-        stream.say_goodbye(clock::now(), &mut self.packet);
-        remember(&mut self.kicked, (peer, stream.source));
-        connections.kick(&peer);
-        self.finish_streams(&peer, "has been sent away");
-        self.end_stream(index, "has been sent away"); // what it has sent is not waited for
-    }
-
-    fn is_kicked(&self, peer: &Peer, source: Option<u32>) -> bool {
-        self.kicked.iter().any(|(kicked, of)| *of == source && kicked.is_same_client(peer))
-    }
-
     /// No more will come from that connection.
     fn finish_streams(&mut self, peer: &Peer, why: &'static str) {
         let now = clock::now();
@@ -576,55 +471,6 @@ impl<R: Fn(Report)> Server<R> {
         (0..self.streams.len()).for_each(|index| self.transmit(index));
     }
 
-    fn handle_sink(&mut self, event: Option<SinkEvent>) -> Result<Playing, Error> {
-        match event {
-            Some(SinkEvent::Opened(mixer, shape)) => {
-                let &Config { latency, profile, .. } = &self.config;
-                self.output = Some(Output { mixer, shape, latency, profile });
-                for stream in &mut self.streams {
-                    stream.reopen(self.output.as_mut());
-                }
-            }
-            Some(SinkEvent::Notice(Notice::Opened { name, shape })) => self.say(Event::Playing { name, shape }),
-            Some(SinkEvent::Notice(Notice::Lost { name, why })) => {
-                self.output = None;
-                self.say(Event::DeviceLost { name, why });
-            }
-            Some(SinkEvent::Notice(Notice::Gap(gap))) => self.say(Event::Gap(gap)),
-            Some(SinkEvent::Notice(Notice::Failed(error))) => return Err(error.into()),
-            Some(SinkEvent::Notice(Notice::Ended)) | None => {
-                self.say(Event::OutputClosed);
-                return Ok(Playing::Ended);
-            }
-        }
-        Ok(Playing::Goes)
-    }
-
-    /// Whether nobody has been there for so long that the card is left to others.
-    fn releases_sink(&self) -> bool {
-        self.config.idle_release.is_some_and(|after| clock::now() - self.last_client > after)
-    }
-
-    fn handle_released(&mut self) {
-        self.output = None;
-        let idle = self.config.idle_release.unwrap_or_default();
-        self.say(Event::OutputReleased { idle });
-    }
-
-    /// Whether somebody is there, or has just come.
-    fn wants_sink(&self) -> bool {
-        !self.releases_sink() && clock::now() >= self.next_opening
-    }
-
-    /// The card is open again, or will be tried again.
-    fn opened(&mut self, sink: Result<device::Running, Error>) -> Option<device::Running> {
-        sink.inspect_err(|why| {
-            self.next_opening = clock::now() + REOPEN;
-            self.say(Event::OutputGone { why: why.to_string() });
-        })
-        .ok()
-    }
-
     fn handle_tick(&mut self, connections: &mut Connections) {
         let now = clock::now();
         if let Some(output) = &mut self.output {
@@ -665,24 +511,6 @@ impl<R: Fn(Report)> Server<R> {
         }
         let status = self.status();
         (self.report)(Report::Server(status));
-    }
-
-    /// What goes back to a client takes the way on which its own sound comes.
-    fn talk_over_the_way_of(&mut self, index: usize) {
-        let stream = &self.streams[index];
-        if let (true, Some(link)) = (self.talkback.is_heard_by(&stream.peer()), stream.back()) {
-            self.talkback.send_over(stream.peer(), link.clone());
-        }
-    }
-
-    /// Over a plain link nobody says hello. Whoever plays and has answered our clock is there, and not
-    /// somebody whose address was forged; he hears for as long as he plays.
-    fn talk_to_those_who_answer(&mut self) {
-        for stream in self.streams.iter().filter(|stream| stream.is_proved()) {
-            if let (Some(link), Some(_)) = (stream.back(), stream.received().round_trip_time) {
-                self.talkback.send_over(stream.peer(), link.clone());
-            }
-        }
     }
 
     fn end_stream(&mut self, index: usize, why: &'static str) {

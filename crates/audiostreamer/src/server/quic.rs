@@ -50,9 +50,9 @@ impl QuicPort {
         let socket = quic::socket(address, RECEIVE_BYTES).map_err(failed)?;
         let refused = Arc::new(Refused::default());
         let inner = TokioRuntime.wrap_udp_socket(socket).map_err(failed)?;
-        let answers = Mutex::new(Answers { second: clock::now(), left: limits.answers_per_second });
-        let answers_per_second = limits.answers_per_second;
-        let socket = Arc::new(Demultiplexer { inner, refused: refused.clone(), answers, answers_per_second });
+        let answers =
+            Mutex::new(Answers { per_second: limits.answers_per_second, second: Instant::default(), sent: 0 });
+        let socket = Arc::new(Demultiplexer { inner, refused: refused.clone(), answers });
         let config = server_config(tls, limits).map_err(|why| failed(io::Error::other(why)))?;
         let endpoint_config = quic::endpoint(identity);
         let runtime = Arc::new(TokioRuntime);
@@ -103,23 +103,23 @@ struct Demultiplexer {
     inner: Arc<dyn AsyncUdpSocket>,
     refused: Arc<Refused>,
     answers: Mutex<Answers>,
-    answers_per_second: u32,
 }
 
 /// Answers to plain RTP in the present second: the addresses are not proved, and a wrong one must
 /// not be flooded through us.
 struct Answers {
+    per_second: u32,
     second: Instant,
-    left: u32,
+    sent: u32,
 }
 
 impl Answers {
-    fn take(&mut self, now: Instant, per_second: u32) -> bool {
+    fn take(&mut self, now: Instant) -> bool {
         if now - self.second > Duration::from_secs(1) {
-            *self = Self { second: now, left: per_second };
+            (self.second, self.sent) = (now, 0);
         }
-        let takes = self.left > 0;
-        self.left -= u32::from(takes);
+        let takes = self.sent < self.per_second;
+        self.sent += u32::from(takes);
         takes
     }
 }
@@ -128,7 +128,7 @@ impl Demultiplexer {
     fn refuse(&self, datagram: &[u8], from: SocketAddr, to: Option<IpAddr>) {
         self.refused.datagrams.fetch_add(1, Ordering::Relaxed);
         let Some(answer) = mismatch::no_rtp(datagram) else { return };
-        if !self.answers.lock().is_ok_and(|mut answers| answers.take(clock::now(), self.answers_per_second)) {
+        if !self.answers.lock().is_ok_and(|mut answers| answers.take(clock::now())) {
             self.refused.answers.fetch_add(1, Ordering::Relaxed);
             return;
         }

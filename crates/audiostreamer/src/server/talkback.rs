@@ -4,6 +4,7 @@
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
 
+use super::Server;
 use super::peer::Peer;
 use crate::client::{self, SendEvent, Status, To};
 use crate::link::{LinkEvent, SharedLink};
@@ -115,5 +116,25 @@ async fn send(
     if let Err(error) = client::run_over_links(config, inbox, tell, &mut ended).await {
         report(Report::Event(Event::HalfEnded { half: "nothing is sent back", why: error.to_string() }));
         ended.await; // the other half goes on
+    }
+}
+
+impl<R: Fn(Report)> Server<R> {
+    /// What goes back to a client takes the way on which its own sound comes.
+    pub(super) fn talk_over_the_way_of(&mut self, index: usize) {
+        let stream = &self.streams[index];
+        if let (true, Some(link)) = (self.talkback.is_heard_by(&stream.peer()), stream.back()) {
+            self.talkback.send_over(stream.peer(), link.clone());
+        }
+    }
+
+    /// Over a plain link nobody says hello. Whoever plays and has answered our clock is there, and not
+    /// somebody whose address was forged; he hears for as long as he plays.
+    pub(super) fn talk_to_those_who_answer(&mut self) {
+        for stream in self.streams.iter().filter(|stream| stream.is_proved()) {
+            if let (Some(link), Some(_)) = (stream.back(), stream.received().round_trip_time) {
+                self.talkback.send_over(stream.peer(), link.clone());
+            }
+        }
     }
 }

@@ -6,7 +6,7 @@
 //! [`Netem::reorder`] says so.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::time::Duration;
 
 use audiostreamer_core::Instant;
@@ -187,6 +187,19 @@ impl Netem {
         }
     }
 
+    /// How much later than the least a packet comes, in milliseconds.
+    fn draw_jitter(&self, rng: &mut Rng) -> f64 {
+        let draw = |jitter: &Jitter| match jitter {
+            Jitter::Uniform(range) => rng.between(range.clone()),
+            Jitter::Exponential(mean) => rng.exponential(*mean),
+            Jitter::Spikes { probability, extra } => {
+                let (spike, extra) = (rng.chance(*probability), rng.between(extra.clone()));
+                if spike { extra } else { 0.0 }
+            }
+        };
+        self.jitter.iter().map(draw).sum()
+    }
+
     fn with_jitter(mut self, jitter: Jitter) -> Self {
         self.jitter.push(jitter);
         self
@@ -214,6 +227,9 @@ pub struct Counts {
     pub delivered: u64,
 }
 
+/// Of a datagram's second byte, where it is a report (RFC 5761 section 4).
+const RTCP: RangeInclusive<u8> = 192..=223;
+
 /// One direction of a path.
 pub struct Link {
     netem: Netem,
@@ -222,6 +238,8 @@ pub struct Link {
     live: Option<Connection>,
     weather: Weather,
     rng: Rng,
+    /// For reports: when one is sent is to change nothing of what happens to sound.
+    reports_rng: Rng,
     /// By arrival, then in the order of sending.
     in_flight: BTreeMap<(Instant, u64), Vec<u8>>,
     /// Waiting to be overtaken by so many more.
@@ -242,6 +260,7 @@ impl Link {
             service,
             live: None,
             weather: Weather::new(rng.fork()),
+            reports_rng: rng.clone().fork(),
             rng,
             in_flight: BTreeMap::new(),
             held: Vec::new(),
@@ -272,9 +291,11 @@ impl Link {
             return self.handle_live(now, live, bytes);
         }
         // All chances are taken for every packet, so that none shifts those of the next.
-        let iid = self.rng.chance(self.netem.loss);
-        let (reordered, duplicated) = (self.rng.chance(self.netem.reorder), self.rng.chance(self.netem.duplicate));
-        let jitter = self.jitter();
+        let is_report = bytes.get(1).is_some_and(|kind| RTCP.contains(kind));
+        let rng = if is_report { &mut self.reports_rng } else { &mut self.rng };
+        let iid = rng.chance(self.netem.loss);
+        let (reordered, duplicated) = (rng.chance(self.netem.reorder), rng.chance(self.netem.duplicate));
+        let jitter = self.netem.draw_jitter(rng);
         let lost = iid || self.weather.lossy || self.netem.delay.is_out(now);
         match self.service {
             Service::Stream => {
@@ -339,7 +360,7 @@ impl Link {
         let mut readable = Vec::new();
         let pass = || {
             let lost = self.rng.chance(self.netem.loss) || self.weather.lossy || self.netem.delay.is_out(now);
-            (!lost).then(|| now + span(self.netem.delay.at(now) + self.jitter()))
+            (!lost).then(|| now + span(self.netem.delay.at(now) + self.netem.draw_jitter(&mut self.rng)))
         };
         live.handle_input(now, bytes, round_trip, pass, |at, bytes| readable.push((at, bytes.to_vec())));
         self.live = Some(live);
@@ -396,19 +417,6 @@ impl Link {
         let arrival = leaves + span(self.netem.delay.at(now) + jitter);
         self.last_arrival = self.last_arrival.max(arrival);
         Some(self.last_arrival)
-    }
-
-    fn jitter(&mut self) -> f64 {
-        let rng = &mut self.rng;
-        let draw = |jitter: &Jitter| match jitter {
-            Jitter::Uniform(range) => rng.between(range.clone()),
-            Jitter::Exponential(mean) => rng.exponential(*mean),
-            Jitter::Spikes { probability, extra } => {
-                let (spike, extra) = (rng.chance(*probability), rng.between(extra.clone()));
-                if spike { extra } else { 0.0 }
-            }
-        };
-        self.netem.jitter.iter().map(draw).sum()
     }
 }
 

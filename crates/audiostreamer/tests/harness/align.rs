@@ -20,9 +20,14 @@ pub fn locate(reference: &Audio, recording: &Audio) -> isize {
 
 /// The lag within `lags` at which `recording[index + lag]` resembles `reference[index]` most.
 pub fn best_lag(reference: &[f32], recording: &[f32], lags: Range<isize>) -> isize {
+    best_match(reference, recording, lags).0
+}
+
+/// The same, and the sum of the products at it.
+pub fn best_match(reference: &[f32], recording: &[f32], lags: Range<isize>) -> (isize, f32) {
     let correlation = cross_correlate(reference, recording);
     let value = |lag: isize| correlation[lag.rem_euclid(correlation.len() as isize) as usize];
-    lags.max_by(|&a, &b| value(a).total_cmp(&value(b))).unwrap_or(0)
+    lags.map(|lag| (lag, value(lag))).max_by(|a, b| a.1.total_cmp(&b.1)).unwrap_or((0, 0.0))
 }
 
 /// The sum of `reference[index] * recording[index + lag]` for every lag; negative lags count from

@@ -1,10 +1,15 @@
 //! When sound is back after an outage, and whether it is at its place.
 
-use super::align::best_lag;
+use super::align::best_match;
 use super::audio::Audio;
 
 /// How far around the expected delay it is looked for, in seconds.
 const REACH: f64 = 5.0;
+
+/// Half a second is looked at in so many places, for so long each, in seconds: where a playout changes its delay
+/// by 2 ms a second, half a second of noise has no one place, and any other looks as good.
+const PIECES: u32 = 5;
+const PIECE: f64 = 0.05;
 
 /// Frames that are looked at together, 5 ms at 48 kHz.
 const WINDOW: usize = 240;
@@ -39,14 +44,22 @@ impl Recorded {
     }
 
     /// By how much what is heard in half a second from `at` lags behind what was sent, where it is
-    /// expected to lag by `about`; in seconds.
+    /// expected to lag by `about`; in seconds. Told by the piece that is most alike.
     pub fn delay_at(&self, at: f64, about: f64) -> f64 {
-        let heard = self.frames(at)..self.frames(at + 0.5).min(self.heard.len());
+        let pieces = (0..PIECES).map(|n| self.delay_of_piece(at + 0.5 * f64::from(n) / f64::from(PIECES), about));
+        pieces.max_by(|a, b| a.1.total_cmp(&b.1)).expect("there are pieces").0
+    }
+
+    /// The delay of one piece, and how alike it is to what was sent: 1 where it is the same.
+    fn delay_of_piece(&self, at: f64, about: f64) -> (f64, f32) {
+        let heard = self.frames(at)..self.frames(at + PIECE).min(self.heard.len());
         let earliest = self.frames((at - about - REACH).max(0.0)).min(self.sent.len());
         let reach = self.frames(2.0 * REACH);
         let sent = earliest..(earliest + reach + heard.len()).min(self.sent.len());
-        let lag = best_lag(&self.sent[sent], &self.heard[heard.clone()], -(reach as isize)..1);
-        (heard.start as isize - earliest as isize + lag) as f64 / self.rate
+        let piece = &self.heard[heard.clone()];
+        let (lag, product) = best_match(&self.sent[sent], piece, -(reach as isize)..1);
+        let energy: f32 = piece.iter().map(|sample| sample * sample).sum();
+        ((heard.start as isize - earliest as isize + lag) as f64 / self.rate, product / energy.max(LOUD))
     }
 
     fn is_sound(&self, frame: usize) -> bool {

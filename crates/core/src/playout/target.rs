@@ -65,7 +65,7 @@ const LOOK: f64 = 0.5;
 const LOOK_MISSED: f64 = 20e-3;
 
 /// Added to the best: the jitter of our own threads.
-const MARGIN: f64 = 0.15e-3;
+const MARGIN: f64 = 0.25e-3;
 
 /// What a share of the units needs is usual.
 const USUAL: f64 = 0.95;
@@ -264,14 +264,7 @@ impl Target {
             }
         }
         let (_, bin, late) = best;
-        self.most_needed(bin + self.bins_without_loss(bin, late)) + MARGIN
-    }
-
-    /// The most that a unit of this bin needed: where all units need the same, as between two cards with
-    /// one clock, that is less than where the bin ends.
-    fn most_needed(&self, bin: usize) -> f64 {
-        let most = self.known.most[bin].max(self.fresh.most[bin]).max(self.lost.most[bin]);
-        if most > 0.0 { most } else { bin as f64 * BIN }
+        (bin + self.bins_without_loss(bin, late)) as f64 * BIN + MARGIN
     }
 
     /// How many bins more it takes until nothing that is remembered is late, if that is not much:
@@ -292,15 +285,13 @@ impl Target {
 struct Histogram {
     /// By bin.
     needed: Vec<f64>,
-    /// The most that was needed, by bin, in seconds; zero where there is nothing.
-    most: Vec<f64>,
     /// Up-crossings, as differences from bin to bin.
     crossed: Vec<f64>,
 }
 
 impl Histogram {
     fn new() -> Self {
-        Self { needed: vec![0.0; BINS + 1], most: vec![0.0; BINS + 1], crossed: vec![0.0; BINS + 1] }
+        Self { needed: vec![0.0; BINS + 1], crossed: vec![0.0; BINS + 1] }
     }
 
     fn units(&self) -> f64 {
@@ -311,7 +302,6 @@ impl Histogram {
     fn observe(&mut self, time: f64, needed: f64, weight: f64, slot: &mut Slot) {
         let bin = (needed / BIN).ceil().clamp(0.0, BINS as f64) as usize;
         self.needed[bin] += weight;
-        self.most[bin] = self.most[bin].max(needed);
         let past = time - slot.since;
         if past >= SLOT {
             // What is lost comes seldom: the slot before this may have had none.
@@ -332,7 +322,7 @@ impl Histogram {
     }
 
     fn clear(&mut self) {
-        self.needed.iter_mut().chain(&mut self.crossed).chain(&mut self.most).for_each(|weight| *weight = 0.0);
+        self.needed.iter_mut().chain(&mut self.crossed).for_each(|weight| *weight = 0.0);
     }
 
     /// Takes all from `other`, moved by so many bins; what would leave stays at the end.
@@ -341,10 +331,6 @@ impl Histogram {
             let to = bin.saturating_add_signed(moved).min(BINS);
             self.needed[to] += std::mem::take(&mut other.needed[bin]);
             self.crossed[to] += std::mem::take(&mut other.crossed[bin]);
-            let most = std::mem::take(&mut other.most[bin]);
-            if most > 0.0 {
-                self.most[to] = self.most[to].max((most + (to as f64 - bin as f64) * BIN).max(0.0));
-            }
         }
     }
 }

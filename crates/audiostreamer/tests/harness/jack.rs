@@ -1,6 +1,5 @@
 //! A JACK server of the test's own, with the dummy driver for a sound card.
 
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
@@ -10,6 +9,7 @@ use tempfile::TempDir;
 
 use super::audio::Audio;
 use super::program::{Program, other};
+use super::turn::Turn;
 use super::wait;
 
 /// The programs that this needs; the `jack` plugin of GStreamer as well.
@@ -25,15 +25,12 @@ pub const PERIOD: usize = 512;
 /// leaves its own behind until the next of that name: so it is always the same one.
 const NAME: &str = "audiostreamer-test";
 
-/// Whoever holds this port may use the name; the system takes it back whatever becomes of us.
-const TURN: (&str, u16) = ("127.0.0.1", 11_990);
-
 /// A running server that nobody else uses.
 pub struct Jack {
     server: Option<Program>,
     waits: bool,
     folder: TempDir,
-    _turn: TcpListener,
+    _turn: Turn,
 }
 
 impl Jack {
@@ -52,7 +49,7 @@ impl Jack {
 
     #[track_caller]
     fn start_as(waits: bool) -> Self {
-        let turn = wait::until("the turn to use JACK", || TcpListener::bind(TURN).ok());
+        let turn = Turn::take();
         let folder = tempfile::tempdir().expect("there is room");
         let mut jack = Self { server: None, waits, folder, _turn: turn };
         jack.revive();

@@ -25,4 +25,5 @@ pub mod relay;
 pub mod resume;
 pub mod server;
 pub mod signal;
+pub mod turn;
 pub mod wait;

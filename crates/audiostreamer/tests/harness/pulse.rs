@@ -7,6 +7,7 @@ use tempfile::TempDir;
 
 use super::audio::Audio;
 use super::program::{Launch, Program, other};
+use super::turn::Turn;
 use super::wait;
 
 /// The programs that this needs.
@@ -24,6 +25,7 @@ pub struct Pulse {
     home: PathBuf,
     /// Where nobody else has given it a home.
     folder: Option<TempDir>,
+    _turn: Turn,
 }
 
 impl Pulse {
@@ -39,7 +41,9 @@ impl Pulse {
     #[track_caller]
     pub fn start_in(home: &Path, sinks: &[&str]) -> Self {
         let sinks: Vec<String> = sinks.iter().map(|sink| sink.to_string()).collect();
-        let pulse = Self { daemon: start_daemon(&sinks, home), sinks, home: home.into(), folder: None };
+        let turn = Turn::take();
+        let daemon = start_daemon(&sinks, home);
+        let pulse = Self { daemon, sinks, home: home.into(), folder: None, _turn: turn };
         pulse.set_up();
         pulse
     }

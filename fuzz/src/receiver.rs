@@ -133,7 +133,14 @@ impl Stream {
     fn packet<'a>(&mut self, sequence: i32, timestamp: i32, payload_type: u8, payload: &'a [u8]) -> Rtp<'a> {
         self.sequence = self.sequence.wrapping_add(sequence as u16);
         self.timestamp = self.timestamp.wrapping_add_signed(timestamp);
-        Rtp { ssrc: SOURCE, payload_type, sequence: self.sequence, timestamp: self.timestamp, payload }
+        Rtp {
+            ssrc: SOURCE,
+            payload_type,
+            sequence: self.sequence,
+            timestamp: self.timestamp,
+            marker: timestamp % 2 == 1,
+            payload,
+        }
     }
 }
 

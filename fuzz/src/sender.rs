@@ -39,6 +39,7 @@ pub fn sender(bytes: &[u8]) {
                     time: MediaTime(time),
                     frames: 240,
                     captured: Instant::from_nanos(captured),
+                    begins: captured % 2 == 1,
                     payload,
                     copy,
                 };

@@ -12,7 +12,7 @@ pub fn packet(bytes: &[u8]) {
     assert!(bytes.as_ptr_range().start <= rtp.payload.as_ptr_range().start);
     assert!(rtp.payload.as_ptr_range().end <= bytes.as_ptr_range().end);
     let mut written = Vec::new();
-    rtp.write(false, &mut written);
+    rtp.write(&mut written);
     assert!(matches!(Packet::parse(&written), Some(Packet::Rtp(again)) if again == rtp));
     pad(&mut written, bytes.len() as u8, 1200);
     assert!(matches!(Packet::parse(&written), Some(Packet::Rtp(again)) if again == rtp));

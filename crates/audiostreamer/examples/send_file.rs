@@ -42,6 +42,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         wanted: Wanted::default(),
         map: ChannelMap::Same,
         agc: false,
+        silence: None,
         volume: Volume::default(),
         media: Media {
             wire: WireFormat::Rtp { codec: Codec::Opus, types: Box::default(), fixed: None },

@@ -82,6 +82,7 @@
 //!         wanted: Wanted::default(),
 //!         map: ChannelMap::Same,
 //!         agc: false,
+//!         silence: None,
 //!         volume: Volume::default(),
 //!         media: client::Media {
 //!             wire: client::WireFormat::Rtp { codec: Codec::Opus, types: Box::default(), fixed: None },

@@ -128,6 +128,7 @@ impl Pair {
             },
             no_wait: false,
             agc: false,
+            silence: None,
             duplex: None,
         }
     }

@@ -124,7 +124,7 @@ fn sender_l16(bencher: Bencher) {
         let time = MediaTime((n * FRAMES) as i64);
         sender.handle_frame(
             now,
-            &packetizer::Frame { time, frames: FRAMES, captured: now, payload: &payload, copy: None },
+            &packetizer::Frame { time, frames: FRAMES, captured: now, begins: false, payload: &payload, copy: None },
         );
         n += 1;
         while sender.poll_transmit(now, &mut packet) {
@@ -310,7 +310,7 @@ fn noise(frames: usize) -> Vec<f32> {
 /// A packet of 5 ms of L16.
 fn rtp(packet: &mut Vec<u8>) {
     let payload = vec![0; L16.frame_bytes().unwrap() * FRAMES];
-    Rtp { ssrc: 7, payload_type: 97, sequence: 0, timestamp: 0, payload: &payload }.write(false, packet);
+    Rtp { ssrc: 7, payload_type: 97, sequence: 0, timestamp: 0, marker: false, payload: &payload }.write(packet);
 }
 
 /// When frame `n` is sent.

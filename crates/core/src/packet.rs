@@ -26,6 +26,8 @@ pub struct Rtp<'a> {
     pub sequence: u16,
     /// The 32 bits on the wire.
     pub timestamp: u32,
+    /// The first of a talkspurt: before it nothing was sent (RFC 3551 section 4.1).
+    pub marker: bool,
     /// Coded sound, without header and padding.
     pub payload: &'a [u8],
 }
@@ -52,20 +54,20 @@ impl<'a> Rtp<'a> {
             payload_type: packet.payload_type(),
             sequence: packet.sequence_number(),
             timestamp: packet.timestamp(),
+            marker: packet.marker_bit(),
             payload: bytes.get(start..end)?,
         })
     }
 
-    /// Replaces `packet` by this one's bytes. `marker` says that a talkspurt begins
-    /// (RFC 3551 section 4.1).
-    pub fn write(&self, marker: bool, packet: &mut Vec<u8>) {
+    /// Replaces `packet` by this one's bytes.
+    pub fn write(&self, packet: &mut Vec<u8>) {
         packet.clear();
         RtpPacketBuilder::<&[u8], &[u8]>::new()
             .ssrc(self.ssrc)
             .payload_type(self.payload_type)
             .sequence_number(self.sequence)
             .timestamp(self.timestamp)
-            .marker_bit(marker)
+            .marker_bit(self.marker)
             .payload(self.payload)
             .write_into_vec(packet)
             .expect("a payload type of 7 bits and no contributing sources");
@@ -127,10 +129,10 @@ mod tests {
 
     #[test]
     fn a_padded_packet_reads_as_before() {
-        let rtp = Rtp { ssrc: 1, payload_type: 96, sequence: 2, timestamp: 3, payload: &[7; 60] };
+        let rtp = Rtp { ssrc: 1, payload_type: 96, sequence: 2, timestamp: 3, marker: false, payload: &[7; 60] };
         for bucket in [0, 1, 2, 16, 64, 255] {
             let mut packet = Vec::new();
-            rtp.write(false, &mut packet);
+            rtp.write(&mut packet);
             pad(&mut packet, bucket, 1000);
             assert!(packet.len().is_multiple_of(usize::from(bucket.max(1))) && packet.len() < 72 + 255);
             assert!(matches!(Packet::parse(&packet), Some(Packet::Rtp(read)) if read == rtp), "{bucket}");
@@ -139,7 +141,7 @@ mod tests {
             assert!(packet == once || once.len() == 72, "it is padded once only");
         }
         let mut long = Vec::new();
-        Rtp { payload: &[7; 900], ..rtp }.write(false, &mut long);
+        Rtp { payload: &[7; 900], ..rtp }.write(&mut long);
         pad(&mut long, 64, 930);
         assert_eq!(long.len(), 930, "no longer than may be sent");
         let report = [0x80, 201, 0, 1, 0, 0, 0, 1];
@@ -150,9 +152,16 @@ mod tests {
 
     #[test]
     fn a_packet_reads_as_it_was_written() {
-        let rtp = Rtp { ssrc: 0xdead_beef, payload_type: 96, sequence: 65_535, timestamp: 7, payload: b"sound" };
+        let rtp = Rtp {
+            ssrc: 0xdead_beef,
+            payload_type: 96,
+            sequence: 65_535,
+            timestamp: 7,
+            marker: true,
+            payload: b"sound",
+        };
         let mut bytes = Vec::new();
-        rtp.write(true, &mut bytes);
+        rtp.write(&mut bytes);
         assert_eq!(bytes[..2], [0x80, 0x80 | 96], "version 2, marker, payload type");
         assert_eq!(bytes.len(), HEADER_BYTES + 5);
         let Some(Packet::Rtp(parsed)) = Packet::parse(&bytes) else { panic!("not RTP") };

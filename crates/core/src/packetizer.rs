@@ -33,6 +33,8 @@ pub struct Frame<'a> {
     pub frames: usize,
     /// When the sound of its first sample, as it comes out of the decoder, was heard by the card.
     pub captured: Instant,
+    /// Whether nothing was sent before it, for a [pause](Packetizer::pause).
+    pub begins: bool,
     /// Its code.
     pub payload: &'a [u8],
     /// The copy that is complete with it, where copies are [made](Packetizer::set_copies).
@@ -58,6 +60,7 @@ pub struct Packetizer {
     next: MediaTime,
     /// What was skipped of a frame of the format, in parts of the captured rate.
     skipped: u64,
+    paused: bool,
     block: Vec<f32>,
     payload: Vec<u8>,
     peak: f32,
@@ -96,6 +99,7 @@ impl Packetizer {
             captured_until: Instant::default(),
             next: MediaTime(0),
             skipped: 0,
+            paused: false,
             block: Vec::new(),
             payload: Vec::new(),
             peak: 0.0,
@@ -119,6 +123,13 @@ impl Packetizer {
         let skipped = self.skipped + frames * u64::from(self.config.format.rate);
         self.next = self.next + (skipped / captured) as i64;
         self.skipped = skipped % captured;
+    }
+
+    /// The same for frames that are not to be sent, because there is nothing in them: the frame that follows
+    /// says so, and nobody takes the pause for a loss.
+    pub fn pause(&mut self, frames: u64) {
+        self.skip(frames);
+        self.paused = true;
     }
 
     /// Says which share of the packets is lost on their way, 0 to 1: voice in packets of 20 ms then
@@ -225,7 +236,8 @@ impl Packetizer {
         let copy = self.copier.as_mut().and_then(|copier| copier.code(time, coded));
         self.waiting.drain(..samples);
         result?;
-        Ok(Some(Frame { time, frames, captured, payload: &self.payload, copy }))
+        let begins = std::mem::take(&mut self.paused);
+        Ok(Some(Frame { time, frames, captured, begins, payload: &self.payload, copy }))
     }
 
     /// The loudest sample since the last call, full scale 1.0.
@@ -307,11 +319,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_skipped_takes_its_time_to_the_frame() {
+    fn a_pause_takes_its_time_to_the_frame_and_says_so() {
         let mut packetizer = Packetizer::new(config(44_100, 1, Format::l16(48_000, 1), 240)).unwrap();
-        (0..44_100).for_each(|_| packetizer.skip(1));
+        (0..44_100).for_each(|_| packetizer.pause(1));
         packetizer.push(Instant::default(), &[0.0; 1_000]);
-        assert_eq!(packetizer.poll().unwrap().unwrap().time, MediaTime(48_000));
+        let first = packetizer.poll().unwrap().unwrap();
+        assert_eq!((first.time, first.begins), (MediaTime(48_000), true));
+        assert!(!packetizer.poll().unwrap().unwrap().begins);
     }
 
     #[test]

@@ -191,7 +191,7 @@ impl Receiver {
                 self.last_sender_report = Some((info.ntp.middle(), now));
                 self.last_heard = now;
                 if let Some(run) = &mut self.run {
-                    run.measure_capture(info.timestamp);
+                    run.measure_capture(now, info.timestamp);
                 }
             }
             Message::Echo { from, echo } if from == source && echo.ssrc == self.ssrc => {
@@ -276,7 +276,8 @@ impl Receiver {
     fn arrival(&self, now: Instant, rtp: &Rtp<'_>) -> Option<Arrival> {
         let format = self.types.format(rtp.payload_type)?;
         let frames = payload_frames(format, rtp.payload)? as u32;
-        Some(Arrival { now, format, frames, sequence: rtp.sequence, timestamp: rtp.timestamp, way: self.way })
+        let Rtp { sequence, timestamp, marker, .. } = *rtp;
+        Some(Arrival { now, format, frames, sequence, timestamp, marker, way: self.way })
     }
 
     fn accept(&mut self, now: Instant, unit: Unit) {
@@ -424,6 +425,7 @@ mod tests {
             payload_type,
             sequence: 65_530u16.wrapping_add(n as u16),
             timestamp: (u32::MAX - 500).wrapping_add(n as u32 * 240),
+            marker: false,
             payload: &[0; 960],
         }
     }

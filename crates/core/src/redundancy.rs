@@ -250,8 +250,14 @@ mod tests {
         let beside = Beside { format: Format::l16(48_000, 2), application: Application::Music };
         let mut protection = Protection::new(Some(beside));
         protection.set(redundancy);
-        let frame =
-            Frame { time: MediaTime(0), frames: 240, captured: Instant::default(), payload: &[0; 960], copy: None };
+        let frame = Frame {
+            time: MediaTime(0),
+            frames: 240,
+            captured: Instant::default(),
+            begins: false,
+            payload: &[0; 960],
+            copy: None,
+        };
         protection.handle_frame(&frame, 97, &mut Vec::new());
         protection
     }

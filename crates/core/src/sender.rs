@@ -168,15 +168,14 @@ impl Sender {
             }
             Wire::Rtp { payload_type } => {
                 let Config { ssrc, .. } = self.config;
-                let (sequence, marker) = (self.sequence as u16, self.position.is_none());
-                let rtp = Rtp { ssrc, payload_type, sequence, timestamp, payload: frame.payload };
-                rtp.write(marker, &mut packet);
+                let (sequence, marker) = (self.sequence as u16, self.position.is_none() || frame.begins);
+                let rtp = Rtp { ssrc, payload_type, sequence, timestamp, marker, payload: frame.payload };
+                rtp.write(&mut packet);
                 if self.protection.is_on() {
                     self.history.push(now, self.sequence, &packet); // once more it goes without copies
                 }
                 if self.protection.handle_frame(frame, payload_type, &mut self.red) {
-                    Rtp { payload_type: PayloadTypes::REDUNDANCY, payload: &self.red, ..rtp }
-                        .write(marker, &mut packet);
+                    Rtp { payload_type: PayloadTypes::REDUNDANCY, payload: &self.red, ..rtp }.write(&mut packet);
                 }
                 self.report_due |= self.is_report_due(now, now - frame.captured);
             }
@@ -186,6 +185,13 @@ impl Sender {
         self.sequence += 1;
         self.stats.packets_sent += 1;
         self.stats.bytes_sent += frame.payload.len() as u64;
+    }
+
+    /// Takes note that time has passed, where no frames come: reports go on, so that the receiver knows that we
+    /// are there, and the two clocks.
+    pub fn handle_time(&mut self, now: Instant) {
+        let due = self.next_report.is_some_and(|due| due + REPORT_LATEST <= now);
+        self.report_due |= due && self.position.is_some() && self.config.wire != Wire::Raw;
     }
 
     /// Takes what came back from the receiver: any bytes.
@@ -398,7 +404,7 @@ mod tests {
         let time = MediaTime(millis as i64 * 48);
         sender.handle_frame(
             at(millis),
-            &Frame { time, frames: 240, captured: at(millis), payload: b"sound", copy: None },
+            &Frame { time, frames: 240, captured: at(millis), begins: false, payload: b"sound", copy: None },
         );
         drain(sender, millis)
     }

@@ -173,6 +173,7 @@ fn micros(micros: u64) -> Option<Instant> {
 fn letter(origin: Origin) -> char {
     match origin {
         Origin::First => 'f',
+        Origin::Begin => 'b',
         Origin::Repair => 'r',
         Origin::Copy => 'c',
         Origin::Lost => 'l',
@@ -208,7 +209,7 @@ impl Fields<'_> {
 
     fn origin(&mut self) -> Option<Origin> {
         let letter_there = self.0.next()?;
-        [Origin::First, Origin::Repair, Origin::Copy, Origin::Lost, Origin::OtherWay]
+        [Origin::First, Origin::Begin, Origin::Repair, Origin::Copy, Origin::Lost, Origin::OtherWay]
             .into_iter()
             .find(|origin| letter_there == letter(*origin).to_string())
     }

@@ -57,6 +57,10 @@ pub struct ClientArgs {
     /// gain, between -12 and 24 dB. Adds no delay
     #[arg(long)]
     pub agc: bool,
+    /// Send nothing while it is quieter than this, like -60dBFS, for half a second and on; the first louder
+    /// sample is sent again, at the same delay
+    #[arg(long, value_name = "LEVEL", allow_hyphen_values = true, value_parser = values::level)]
+    pub silence: Option<f32>,
     /// Which channels are sent: left, right, swap, a mix like 2:1, or a list like 3,4 [default: all]
     #[arg(long, value_name = "MAP")]
     pub map: Option<ChannelMap>,
@@ -185,11 +189,22 @@ impl ClientArgs {
             wanted: self.card.wanted(),
             map: self.map.clone().unwrap_or_default(),
             agc: self.agc,
+            silence: self.silence()?,
             volume: Volume { gain: self.gain, muted: false },
             media,
             no_wait: self.no_wait,
             duplex: self.duplex.then(|| Box::new(self.hearing())),
         })
+    }
+
+    /// As a factor.
+    fn silence(&self) -> Result<Option<f32>, Error> {
+        if self.silence.is_some() && self.wire.raw.is_some() {
+            return Err(Error::Usage(
+                "--silence can't be used with --raw: samples without a header can't say that they pause".into(),
+            ));
+        }
+        Ok(self.silence.map(|level| 10f32.powf(level / 20.0)))
     }
 
     /// How what comes back is played.

@@ -166,6 +166,7 @@ impl ServerArgs {
             wanted: self.card.wanted(),
             map: ChannelMap::Same,
             agc: false,
+            silence: None,
             volume: Volume::default(),
             media: client::Media { wire, falls_back: false, frame: None, opus, redundancy, padding: 0 },
             no_wait: false,

@@ -89,6 +89,17 @@ pub fn gain(text: &str) -> Result<f32, String> {
     }
 }
 
+/// Below full scale: `-60dBFS`, `-60dB` or `-60`.
+pub fn level(text: &str) -> Result<f32, String> {
+    match text.trim_end_matches("FS").trim_end_matches("dB").trim_end().parse() {
+        Ok(level) if (LEVEL_MIN..=0.0).contains(&level) => Ok(level),
+        _ => Err(format!("decibels below full scale, {LEVEL_MIN} to 0, like -60dBFS")),
+    }
+}
+
+/// Less than the last bit of 24.
+const LEVEL_MIN: f32 = -150.0;
+
 /// Bits per second: `96k`, `128000`, `0.5M`.
 pub fn bitrate(text: &str) -> Result<u32, String> {
     let (number, unit) = split_number(text);

@@ -192,6 +192,14 @@ impl Feed {
         }
     }
 
+    /// There is nothing to send at the moment but what says that we are still there.
+    pub fn pause(&mut self, now: Instant) {
+        if let (Some(stream), true) = (&mut self.stream, self.link.is_some()) {
+            stream.sender.handle_time(now);
+            self.transmit();
+        }
+    }
+
     /// Looks at what time has brought.
     pub fn handle_time(&mut self, now: Instant, say: &impl Fn(Event)) {
         if self.up_since.is_some_and(|since| now - since > UNREFUSED) {

@@ -9,6 +9,7 @@ mod hearing;
 mod media;
 mod send;
 mod shaping;
+mod silence;
 mod status;
 
 use std::fmt;
@@ -61,6 +62,8 @@ pub struct Config {
     pub map: ChannelMap,
     /// Whether a voice is brought to about the same loudness all the time, before its volume.
     pub agc: bool,
+    /// Nothing is sent while no sample is louder than this factor, for half a second and on; then reports only.
+    pub silence: Option<f32>,
     /// How loud, at first.
     pub volume: Volume,
     /// How it is coded.

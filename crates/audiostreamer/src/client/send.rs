@@ -10,6 +10,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::feed::{Answer, Feed, To};
 use super::media::{packetizer_config, sender_config};
 use super::shaping::Shaping;
+use super::silence::Silence;
 use super::status::{Counted, Status};
 use super::{Config, mapped};
 use crate::capture::Captured;
@@ -109,6 +110,7 @@ struct Stream {
     /// Of what is captured, with its channels mapped.
     shape: Shape,
     shaping: Shaping,
+    silence: Option<Silence>,
     packetizer: Packetizer,
     /// As it was asked for.
     wish: packetizer::Config,
@@ -186,6 +188,7 @@ impl<'a, R: Fn(Report)> SendThread<'a, R> {
     fn open(&mut self, captured: Captured) -> Result<(), Error> {
         let Config { map, media, .. } = self.config;
         let shaping = Shaping::new(map, &captured.shape, self.config.agc, self.volume)?;
+        let silence = self.config.silence.map(|threshold| Silence::new(threshold, &captured.shape));
         let shape = mapped(map, &captured.shape);
         let packetizer_config = packetizer_config(media, &shape, self.config.payload_max());
         let format = packetizer_config.format;
@@ -198,7 +201,8 @@ impl<'a, R: Fn(Report)> SendThread<'a, R> {
         let recorder = self.recorders.as_ref().and_then(|recorders| recorders.of_packets(format, None));
         let fallback = media.falls_back.then(|| Fallback::new(clock::now()));
         let wish = packetizer_config;
-        self.stream = Some(Stream { format, description, shape, shaping, packetizer, wish, fallback, recorder });
+        self.stream =
+            Some(Stream { format, description, shape, shaping, silence, packetizer, wish, fallback, recorder });
         self.adapt()?;
         self.captured = Some(captured);
         Ok(())
@@ -314,7 +318,14 @@ impl<'a, R: Fn(Report)> SendThread<'a, R> {
             let Some(stream) = &mut self.stream else { break };
             self.counted.frames_lost += block.lost_frames;
             stream.packetizer.skip(block.lost_frames);
-            stream.packetizer.push(block.captured, stream.shaping.apply(samples));
+            let sound = stream.shaping.apply(samples);
+            if stream.silence.as_mut().is_some_and(|silence| silence.covers(block.frames, sound)) {
+                stream.packetizer.pause(block.frames as u64);
+                let now = clock::now();
+                self.feeds.iter_mut().for_each(|(_, feed)| feed.pause(now));
+                continue;
+            }
+            stream.packetizer.push(block.captured, sound);
             self.send_frames()?;
         }
         Ok(())

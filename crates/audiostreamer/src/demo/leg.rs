@@ -178,6 +178,7 @@ fn client_config(server: SocketAddr, source: SourceSpec, identity: Identity) -> 
         wanted: Wanted::default(),
         map: ChannelMap::Same,
         agc: false,
+        silence: None,
         volume: Volume::default(),
         media: client::Media {
             wire,

@@ -468,8 +468,10 @@ mod tests {
     fn send(stream: &mut Stream, number: u16, room: bool) -> Vec<Event> {
         let timestamp = u32::from(number) * 441;
         let payload = [0; 882];
-        stream
-            .handle_rtp(START, &Rtp { ssrc: SOURCE, payload_type: 11, sequence: number, timestamp, payload: &payload });
+        stream.handle_rtp(
+            START,
+            &Rtp { ssrc: SOURCE, payload_type: 11, sequence: number, timestamp, marker: false, payload: &payload },
+        );
         stream.play_outputs(None, room)
     }
 

@@ -59,6 +59,8 @@ pub enum Origin {
     /// As it was first sent: when it arrived tells something of the path.
     #[default]
     First,
+    /// The same, and before it nothing was sent: what is missing there is a pause and no loss.
+    Begin,
     /// It was lost and sent once more when that was asked for.
     Repair,
     /// It is none, but word of one that was lost, and would have come at that time if it had been waited for:
@@ -251,7 +253,7 @@ impl Playout {
             return self.timeline.spend(unit);
         }
         match unit.origin {
-            Origin::First => self.pace.observe(&unit),
+            Origin::First | Origin::Begin => self.pace.observe(&unit),
             Origin::Repair if !self.pace.knows_sender() => self.pace.observe(&unit),
             Origin::Repair | Origin::Copy | Origin::Lost => {} // their time is not the path's alone
             Origin::OtherWay => {

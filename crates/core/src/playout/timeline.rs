@@ -435,7 +435,10 @@ impl Timeline {
         self.gain.rise(&mut self.decoded[start..], self.channels);
         self.next = unit.end();
         self.played = unit.end();
-        stats.concealed(std::mem::take(&mut self.missing_frames));
+        match std::mem::take(&mut self.missing_frames) {
+            _ if unit.origin == Origin::Begin => {}
+            missing => stats.concealed(missing),
+        }
         stats.units_played += 1;
         stats.emitted(turn - unit.arrived, u64::from(unit.frames));
         self.spend(unit);
@@ -490,7 +493,8 @@ impl Timeline {
     /// Appends what the unit that ends a loss of `gap` frames tells of it; returns whether it tells
     /// anything. That is how it was, so it does not fade.
     fn restore(&mut self, gap: i64, stats: &mut Stats) -> bool {
-        let Some(unit) = self.buffer.front() else { return false };
+        // What it could tell of a pause is what was said before that.
+        let Some(unit) = self.buffer.front().filter(|unit| unit.origin != Origin::Begin) else { return false };
         let start = self.decoded.len();
         self.decoded.resize(start + opus::RESTORED_FRAMES_MAX * self.channels, 0.0);
         let frames = self.decoder.restore(&unit.payload, gap as usize, &mut self.decoded[start..]);

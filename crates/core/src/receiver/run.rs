@@ -22,6 +22,9 @@ const MISORDER_MAX: i64 = feedback::WINDOW as i64;
 /// more than any jitter, less than any pause with a halted media clock that matters.
 const TIMESTAMP_SLACK_SECS: f64 = 3.0;
 
+/// Where nothing has come for so long, the source pauses.
+const PAUSING: Duration = Duration::from_millis(100);
+
 /// A packet whose payload makes sense.
 pub(super) struct Arrival {
     pub now: Instant,
@@ -29,6 +32,7 @@ pub(super) struct Arrival {
     pub frames: u32,
     pub sequence: u16,
     pub timestamp: u32,
+    pub marker: bool,
     pub way: u8,
 }
 
@@ -159,6 +163,7 @@ impl Run {
         let number = self.sequence.extend_u16(arrival.sequence);
         let timestamp = self.timestamp.extend_u32(arrival.timestamp);
         let came = self.note(arrival, room, number, timestamp);
+        let pauses = self.is_after_a_pause(arrival, number, timestamp);
         self.sequence.advance_to(number);
         self.timestamp.advance_to(timestamp);
         self.last_arrival = arrival.now;
@@ -166,6 +171,7 @@ impl Run {
         self.frames = arrival.frames;
         self.end = self.end.max(timestamp + i64::from(arrival.frames));
         let origin = match came {
+            Came::First if pauses => Origin::Begin,
             Came::First => Origin::First,
             Came::Repair => Origin::Repair,
             Came::Again if self.ways[way_of(number)] != arrival.way => Origin::OtherWay,
@@ -249,8 +255,18 @@ impl Run {
         }
     }
 
-    /// A report says what is being captured, and was sent right behind a packet.
-    pub fn measure_capture(&mut self, timestamp: u32) {
+    /// Whether the source was silent before this packet: more time has passed than packets are missing, and
+    /// the source says so. Some set the marker for every packet.
+    fn is_after_a_pause(&self, arrival: &Arrival, number: i64, timestamp: i64) -> bool {
+        let packets = number - self.sequence.highest();
+        arrival.marker && timestamp - self.timestamp.highest() > packets * i64::from(self.frames)
+    }
+
+    /// A report says what is being captured, and was sent right behind a packet; not in a pause.
+    pub fn measure_capture(&mut self, now: Instant, timestamp: u32) {
+        if now - self.last_arrival > PAUSING + duration_of(self.frames.into(), self.format.rate) {
+            return;
+        }
         let frames = self.timestamp.extend_u32(timestamp) - self.end;
         // A file is there before its time: no less than nothing is waited for it.
         if frames.abs() < CAPTURE_MAX * i64::from(self.format.rate) {

@@ -277,7 +277,9 @@ impl Running {
             let captured = Instant::from_nanos(self.card.clock.heard_nanos(block.first as f64) as u64);
             if let Some(process) = &mut self.process {
                 if self.muted {
-                    process.packetizer.skip(block.frames as u64);
+                    process.packetizer.pause(block.frames as u64);
+                    process.sender.handle_time(now);
+                    process.transmit(now, &self.client, &mut self.packet, &mut self.record, &mut transmit);
                     continue;
                 }
                 process.packetizer.push(captured, &self.samples);

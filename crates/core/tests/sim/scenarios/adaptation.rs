@@ -1,6 +1,8 @@
 //! The delay that is found without being told: what the link allows, soon, and again after
 //! whatever happened.
 
+use audiostreamer_core::codec::opus;
+
 use super::*;
 
 /// What the device takes for itself, in milliseconds, besides path and packet: a period that the
@@ -94,6 +96,37 @@ fn a_talker_who_pauses_is_heard_at_the_same_delay_from_the_first_word() {
             heard.gaps_from(from - pause - 0.1).map(|gap| gap.at + gap.frames as f64 / 48e3).fold(0.0, f64::max);
         assert!(again - from < 0.04, "heard {:.3} s after a pause of {pause} s", again - from);
         assert_eq!(heard.repeated_frames, 0);
+    }
+    let (received, played) = (world.received(client), world.played(client));
+    assert_eq!((received.packets_lost, played.concealment_events), (0, 0), "a pause is no loss");
+}
+
+#[test]
+fn a_voice_that_pauses_where_packets_are_lost_is_told_of_the_network_alone() {
+    // The same losses with pauses and without: whoever speaks half of the time misses half as much.
+    let missed = |pause: f64| {
+        let mut world = World::new(Server::new().auto(Profile::Talk).card(Card::new(2).ppm(60.0)));
+        let client = world
+            .add(Client { application: opus::Application::Voice, frames: 960, ..Client::opus() }, paths::good_wifi());
+        for _ in 0..30 {
+            world.run(seconds(2.0));
+            world.client(client).mute(pause > 0.0);
+            world.run(seconds(pause));
+            world.client(client).mute(false);
+        }
+        world.run(seconds(2.0));
+        assert_eq!(world.counts().voices_begun, 1, "it stays the same stream");
+        let budget = world.budget(client);
+        (world.played(client), budget)
+    };
+    let (speaking, _) = missed(0.0);
+    for pause in [0.3, 2.0, 12.0] {
+        let (pausing, budget) = missed(pause);
+        let (less, more) = (speaking.concealed_samples, pausing.concealed_samples);
+        assert!(more < less + 30 * 960, "{more} frames concealed with pauses of {pause} s, {less} without");
+        let [delay, before] = [&pausing, &speaking].map(|stats| stats.target_delay.as_secs_f64() * 1e3);
+        assert!((delay - before).abs() < 15.0, "{delay:.1} ms with pauses of {pause} s, {before:.1} without");
+        assert!(budget.capture.is_none_or(|capture| capture < millis(60.0)), "{budget:?}");
     }
 }
 

@@ -40,10 +40,11 @@ fn random_packets_of_a_known_source_are_refused() {
             payload_type: [96, 97, 98, 99][rng.below(4)],
             sequence: rng.number() as u16,
             timestamp: rng.number() as u32,
+            marker: rng.below(2) == 0,
             payload: &payload,
         };
         let mut bytes = Vec::new();
-        rtp.write(false, &mut bytes);
+        rtp.write(&mut bytes);
         bytes
     });
     assert!(world.received(0).packets_refused > 900);
@@ -55,7 +56,7 @@ fn packets_of_countless_sources_take_no_room_from_the_one_that_plays() {
         let payload = rng.bytes(6 * 240);
         let mut bytes = Vec::new();
         let (ssrc, sequence) = (rng.number() as u32, rng.number() as u16);
-        Rtp { ssrc, payload_type: 98, sequence, timestamp: 0, payload: &payload }.write(false, &mut bytes);
+        Rtp { ssrc, payload_type: 98, sequence, timestamp: 0, marker: false, payload: &payload }.write(&mut bytes);
         bytes
     });
     assert_eq!(world.counts().voices_begun, 1);

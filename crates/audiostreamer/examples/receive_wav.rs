@@ -32,6 +32,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         record: None,
         trace: None,
         idle_release: None,
+        played: None,
         wanted: Wanted::default(),
         latency: Latency::Auto,
         profile: Profile::Listen,

@@ -41,6 +41,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         record: None,
         wanted: Wanted::default(),
         map: ChannelMap::Same,
+        cleaning: client::Cleaning::default(),
         agc: false,
         silence: None,
         volume: Volume::default(),

@@ -65,14 +65,14 @@ pub fn tap(shape: Shape, wake: Thread, wake_frames: usize) -> (Tap, Captured) {
 }
 
 impl Tap {
-    /// Takes a block of interleaved samples whose first was heard `age` before `now`.
-    pub fn handle(&mut self, now: Instant, age: Duration, samples: &[f32]) {
+    /// Takes a block of interleaved samples; `heard` is when their first one is heard.
+    pub fn handle(&mut self, heard: Instant, samples: &[f32]) {
         let frames = samples.len() / self.channels;
         let whole = &samples[..frames * self.channels];
         if self.blocks.is_full() || self.samples.push_entire_slice(whole).is_err() {
             self.lost_frames += frames as u64;
         } else {
-            let block = Block { frames, lost_frames: self.lost_frames, captured: now - age };
+            let block = Block { frames, lost_frames: self.lost_frames, captured: heard };
             let _ = self.blocks.push(block); // there is room
             self.lost_frames = 0;
         }
@@ -115,7 +115,7 @@ mod tests {
     #[test]
     fn blocks_come_out_as_they_went_in() {
         let (mut tap, mut captured) = tap(SHAPE, std::thread::current(), 1);
-        tap.handle(at(10), Duration::from_millis(3), &[0.1, 0.2, 0.3, 0.4]);
+        tap.handle(at(7), &[0.1, 0.2, 0.3, 0.4]);
         let (block, samples) = captured.next_block().unwrap();
         assert_eq!(block, Block { frames: 2, lost_frames: 0, captured: at(7) });
         assert_eq!(samples, [0.1, 0.2, 0.3, 0.4]);
@@ -133,11 +133,11 @@ mod tests {
     fn a_full_ring_drops_the_newest_and_says_how_much() {
         let (mut tap, mut captured) = tap(SHAPE, std::thread::current(), 1);
         for _ in 0..12 {
-            tap.handle(at(0), Duration::ZERO, &[0.0; 2 * 960]);
+            tap.handle(at(0), &[0.0; 2 * 960]);
         }
         let kept = std::iter::from_fn(|| captured.next_block().map(drop)).count();
         assert_eq!(kept, 10, "200 ms");
-        tap.handle(at(0), Duration::ZERO, &[0.0; 2 * 960]);
+        tap.handle(at(0), &[0.0; 2 * 960]);
         assert_eq!(captured.next_block().unwrap().0.lost_frames, 2 * 960);
     }
 }

@@ -95,6 +95,7 @@ impl Pair {
             announce: false,
             trace: None,
             idle_release: None,
+            played: None,
             duplex: None,
             limits: server::Limits::default(),
         }
@@ -127,6 +128,7 @@ impl Pair {
                 falls_back: false,
             },
             no_wait: false,
+            cleaning: client::Cleaning::default(),
             agc: false,
             silence: None,
             duplex: None,

@@ -6,8 +6,10 @@ use std::path::PathBuf;
 
 use harness::audio::Audio;
 use harness::machine::Machine;
-use harness::program::{Program, ours};
-use harness::server::{Server, wait_for_growth};
+use harness::program::{Program, installed, ours};
+use harness::pulse::{self, Pulse};
+use harness::server::{Input, Server, wait_for_growth};
+use harness::signal;
 use tempfile::TempDir;
 
 const HERE: f64 = 440.0;
@@ -141,4 +143,30 @@ fn a_talker_whose_server_comes_back_hears_it_again() {
     let tenth = heard.rate as usize / 10;
     assert!(heard.part(heard.frames() - 4 * tenth..heard.frames() - 2 * tenth).rms_dbfs() > -40.0, "it is silent");
     back.stop();
+}
+
+/// What comes back from a room where the loudspeaker is all that the microphone hears, in dB: the last two seconds.
+fn what_comes_back(pulse: &Pulse, options: &[&str]) -> f64 {
+    let far = Input::wav(&signal::noise(61, 15.0, 48_000, 2, 16), 16);
+    let server = Server::start(&["--duplex", &format!("--input={}", far.path.display())]);
+    let address = server.address();
+    let arguments = ["client", &address, "--duplex", "--input=pulse:room.monitor", "--output=pulse:room"];
+    let client = ours(arguments.iter().chain(options)).environment(&pulse.environment()).start();
+    client.wait_for_line("hearing 127.0.0.1");
+    server.wait_for_client(1);
+    server.play_on(7.0);
+    let played = server.stop();
+    client.interrupt().assert_code(0);
+    played.part(played.frames() - 2 * 48_000..played.frames()).rms_dbfs()
+}
+
+#[test]
+fn what_the_loudspeaker_plays_does_not_come_back() {
+    if !installed(&pulse::PROGRAMS) {
+        return;
+    }
+    let pulse = Pulse::start(&["room"]);
+    let (as_it_is, cleaned) = (what_comes_back(&pulse, &[]), what_comes_back(&pulse, &["--cancel-echo", "--denoise"]));
+    println!("an echo of {as_it_is:.1} dBFS, and {cleaned:.1} dBFS of it");
+    assert!(as_it_is > -20.0 && cleaned < as_it_is - 15.0, "{cleaned:.1} dBFS of {as_it_is:.1}");
 }

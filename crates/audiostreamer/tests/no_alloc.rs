@@ -5,8 +5,6 @@
 #[path = "../../core/tests/no_alloc/allocator.rs"]
 mod allocator;
 
-use std::time::Duration;
-
 use allocator::real_time;
 use audiostreamer::capture::tap;
 use audiostreamer::clock;
@@ -23,15 +21,15 @@ fn a_capture_callback_only_copies() {
     // crumbs and a block that is larger than any before.
     for round in 0..1000 {
         real_time(|| {
-            tap.handle(clock::now(), Duration::from_millis(3), &block);
-            tap.handle(clock::now(), Duration::ZERO, &block[..2 * 24]);
+            tap.handle(clock::now(), &block);
+            tap.handle(clock::now(), &block[..2 * 24]);
         });
         if round > 500 {
             while captured.next_block().is_some() {}
         }
     }
     let large = vec![0.0; 2 * 48_000];
-    real_time(|| tap.handle(clock::now(), Duration::ZERO, &large));
+    real_time(|| tap.handle(clock::now(), &large));
 }
 
 #[test]

@@ -60,22 +60,6 @@ fn one_that_refuses_is_told_of_and_the_others_hear() {
 }
 
 #[test]
-fn what_is_silent_is_not_sent_and_what_follows_is_whole() {
-    let server = Server::start(&[]);
-    // A pause that is longer than the half second that is sent of it.
-    let mut sound = signal::noise(603, 6.0, RATE, 2, 16);
-    let second = 2 * RATE as usize;
-    sound.samples[2 * second..4 * second].fill(0.0);
-    let input = Input::wav(&sound.in_silence(0.05), 16);
-    let path = format!("--input={}", input.path.display());
-    let options = ["client", &server.address(), &path, "--codec=l16", "--frame=10ms", "--silence=-60dBFS"];
-    let ended = ours(options).start().wait();
-    ended.assert_code(0);
-    server.finish_client(1);
-    every::find(&sound, &server.stop()).assert_whole();
-}
-
-#[test]
 fn what_can_not_be_meant_is_refused_at_once() {
     let address = format!("127.0.0.1:{}", port::free());
     let machine = Machine::new();

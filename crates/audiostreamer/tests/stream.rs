@@ -87,6 +87,28 @@ fn a_file_arrives_up_to_its_last_sample_whatever_its_length() {
     }
 }
 
+#[test]
+fn what_is_silent_is_not_sent_and_what_follows_is_whole() {
+    let words = [34, 35].map(|seed| signal::noise(seed, 1.0, RATE, 2, 16));
+    let sound = words[0].clone().then(&Audio::silence(2.5, RATE, 2)).then(&words[1]).in_silence(MARGIN);
+    let input = Input::wav(&sound, 16);
+    let path = format!("--input={}", input.path.display());
+    for way in ["udp", "tcp", "plain udp"] {
+        let (server_options, client) = on_the_wire(way);
+        let server = Server::start(server_options);
+        let options = [path.as_str(), "--codec=l16", "--frame=5ms", "--silence=-60dBFS"];
+        let address = server.address();
+        let ended = ours(["client", &address].iter().chain(client).chain(&options)).start().wait();
+        ended.assert_code(0);
+        server.finish_client(1);
+        let played = server.stop();
+        words.iter().for_each(|word| every::find(word, &played).assert_whole());
+        let summary = ended.log.iter().find_map(|line| line.split(" s in ").nth(1)).expect("what was sent");
+        let packets: u32 = summary.split(' ').next().and_then(|count| count.parse().ok()).expect("a number");
+        assert!((500..=550).contains(&packets), "{packets} packets over {way} for 2.6 of 4.6 s");
+    }
+}
+
 /// Sends a melody made at one rate through a server at 48 kHz.
 fn assert_melody_is_heard(protocol: &str, options: &[&str], rate: u32, channels: usize) {
     let input = Input::wav(&signal::melody(26, 2.5, rate, channels), 16);

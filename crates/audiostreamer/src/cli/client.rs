@@ -8,11 +8,13 @@ use audiostreamer_core::sender::Redundancy;
 use audiostreamer_core::{ChannelMap, Codec, Encoding, Format, PayloadTypes};
 use clap::{Args, ValueEnum};
 
+use super::cleaning::CleaningArgs;
 use super::config::ConfigArgs;
 use super::record::RecordArgs;
 use super::server::ProfileArg;
 use super::stats::StatsArgs;
 use super::{CardArgs, Verbosity, WireArgs, discover, values};
+use crate::client::Played;
 use crate::device::{PcmFormat, SinkFormat, SinkSpec, SourceSpec};
 use crate::error::Error;
 use crate::link::{Credentials, PairingCode, Protocol, ServerKey, Transport, Via};
@@ -53,6 +55,8 @@ pub struct ClientArgs {
     /// than clipped
     #[arg(long, value_name = "DB", default_value_t = 0.0, allow_hyphen_values = true, value_parser = values::gain)]
     pub gain: f32,
+    #[command(flatten)]
+    pub cleaning: CleaningArgs,
     /// Bring a voice to about the same loudness (-20 dBFS) all the time, whether it is near or far: automatic
     /// gain, between -12 and 24 dB. Adds no delay
     #[arg(long)]
@@ -181,6 +185,8 @@ impl ClientArgs {
             };
             sdp::write(path, (&destination.host, destination.port), transport, *payload_type, *format)?;
         }
+        let cleaning = self.cleaning.cleaning();
+        let hearing = self.duplex.then(|| Box::new(self.hearing(cleaning.echo_of.clone())));
         Ok(client::Config {
             destinations,
             protocol,
@@ -188,12 +194,13 @@ impl ClientArgs {
             record: self.record.config()?,
             wanted: self.card.wanted(),
             map: self.map.clone().unwrap_or_default(),
+            cleaning,
             agc: self.agc,
             silence: self.silence()?,
             volume: Volume { gain: self.gain, muted: false },
             media,
             no_wait: self.no_wait,
-            duplex: self.duplex.then(|| Box::new(self.hearing())),
+            duplex: hearing,
         })
     }
 
@@ -208,7 +215,7 @@ impl ClientArgs {
     }
 
     /// How what comes back is played.
-    fn hearing(&self) -> server::Config {
+    fn hearing(&self, played: Option<Played>) -> server::Config {
         server::Config {
             listen: (std::net::Ipv4Addr::LOCALHOST, 0).into(), // it does not
             udp: false,
@@ -217,6 +224,7 @@ impl ClientArgs {
             record: None,
             trace: None,
             idle_release: None,
+            played,
             wanted: self.card.wanted(),
             latency: self.latency,
             profile: self.profile.into(),

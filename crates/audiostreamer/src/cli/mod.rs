@@ -2,6 +2,7 @@
 
 #![expect(missing_docs, reason = "a doc comment here is help text: what needs no help has none")]
 
+mod cleaning;
 mod client;
 pub mod config;
 pub mod console;

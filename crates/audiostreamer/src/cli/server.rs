@@ -8,10 +8,12 @@ use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::cleaning::CleaningArgs;
 use super::config::ConfigArgs;
 use super::record::RecordArgs;
 use super::stats::StatsArgs;
 use super::{CardArgs, Verbosity, WireArgs, limits, values};
+use crate::client::Cleaning;
 use crate::device::{SinkFormat, SinkSpec, SourceSpec};
 use crate::error::Error;
 use crate::link::{DEFAULT_PORT, Protocol};
@@ -68,6 +70,8 @@ pub struct ServerArgs {
     /// not given
     #[arg(long, value_name = "SOURCE", requires = "duplex")]
     pub input: Option<String>,
+    #[command(flatten)]
+    pub cleaning: CleaningArgs,
     /// Let everybody in who reaches the port, without an invite; what they send is encrypted all the
     /// same
     #[arg(long)]
@@ -131,8 +135,15 @@ impl ServerArgs {
         if let (server::WireFormat::Raw(_), true) = (&wire, self.duplex) {
             return Err(Error::Usage("--duplex needs more than bare samples: leave out --raw".into()));
         }
+        if self.cleaning.denoise && !self.duplex {
+            return Err(Error::Usage(
+                "--denoise is for what is sent: with --duplex here, or else at the client that sends it".into(),
+            ));
+        }
         let sink = SinkSpec::parse(self.output.as_deref(), self.output_format);
         let idle_release = self.idle_release(&sink)?;
+        let cleaning = self.cleaning.cleaning();
+        let played = cleaning.echo_of.clone();
         Ok(server::Config {
             listen: self.listen,
             udp: self.protocol != ServerProtocol::Tcp,
@@ -141,6 +152,7 @@ impl ServerArgs {
             record: self.record.config()?,
             trace: self.trace.clone(),
             idle_release,
+            played,
             wanted: self.card.wanted(),
             latency: self.latency,
             profile: self.profile.into(),
@@ -149,13 +161,13 @@ impl ServerArgs {
             wire,
             encryption: self.encryption()?,
             announce: !self.no_announce,
-            duplex: self.duplex.then(|| self.talkback().map(Box::new)).transpose()?,
+            duplex: self.duplex.then(|| self.talkback(cleaning).map(Box::new)).transpose()?,
             limits: self.limits.limits(),
         })
     }
 
     /// What is sent back: Opus, as clients send it when nothing else is said.
-    fn talkback(&self) -> Result<client::Config, Error> {
+    fn talkback(&self, cleaning: Cleaning) -> Result<client::Config, Error> {
         let wire = client::WireFormat::Rtp { codec: Codec::Opus, types: Box::default(), fixed: None };
         let (opus, redundancy) = (opus::Settings::default(), Redundancy::default());
         Ok(client::Config {
@@ -165,6 +177,7 @@ impl ServerArgs {
             record: None,
             wanted: self.card.wanted(),
             map: ChannelMap::Same,
+            cleaning,
             agc: false,
             silence: None,
             volume: Volume::default(),

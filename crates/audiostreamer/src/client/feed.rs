@@ -192,14 +192,6 @@ impl Feed {
         }
     }
 
-    /// There is nothing to send at the moment but what says that we are still there.
-    pub fn pause(&mut self, now: Instant) {
-        if let (Some(stream), true) = (&mut self.stream, self.link.is_some()) {
-            stream.sender.handle_time(now);
-            self.transmit();
-        }
-    }
-
     /// Looks at what time has brought.
     pub fn handle_time(&mut self, now: Instant, say: &impl Fn(Event)) {
         if self.up_since.is_some_and(|since| now - since > UNREFUSED) {
@@ -211,6 +203,11 @@ impl Feed {
         if self.heard.is_some_and(|heard| self.last_sent - heard > SILENT) {
             self.heard = None;
             say(Event::ServerSilent { peer: self.peer(), silent: SILENT });
+        }
+        // In a pause there is nothing else that says that we are still there.
+        if let (Some(stream), true) = (&mut self.stream, self.link.is_some()) {
+            stream.sender.handle_time(now);
+            self.transmit();
         }
     }
 

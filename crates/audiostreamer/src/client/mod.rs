@@ -11,6 +11,7 @@ mod send;
 mod shaping;
 mod silence;
 mod status;
+mod voice;
 
 use std::fmt;
 use std::sync::mpsc;
@@ -44,6 +45,7 @@ use media::PayloadMax;
 use send::FromSend;
 pub(crate) use send::SendEvent;
 pub use status::{Counted, FeedStatus, Sent, State, Status};
+pub use voice::{Cleaning, Played};
 
 /// What a client does.
 #[derive(Clone, Debug)]
@@ -60,6 +62,8 @@ pub struct Config {
     pub wanted: Wanted,
     /// Which of its channels are sent.
     pub map: ChannelMap,
+    /// Of what a voice is cleaned before anything else; that takes 9 ms, or 15 where noise is taken out, and makes all channels the same.
+    pub cleaning: Cleaning,
     /// Whether a voice is brought to about the same loudness all the time, before its volume.
     pub agc: bool,
     /// Nothing is sent while no sample is louder than this factor, for half a second and on; then reports only.
@@ -345,7 +349,7 @@ fn start_source(
             tell.say(SendEvent::Captured(captured));
             let mut recorder = recorders.as_ref().and_then(|recorders| recorders.of_card(shape));
             Box::new(move |samples, age| {
-                tap.handle(clock::now(), age, samples);
+                tap.handle(clock::now() - age, samples);
                 recorder.iter_mut().for_each(|recorder| recorder.record(samples, false));
             })
         }

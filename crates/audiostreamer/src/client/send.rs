@@ -12,8 +12,9 @@ use super::media::{packetizer_config, sender_config};
 use super::shaping::Shaping;
 use super::silence::Silence;
 use super::status::{Counted, Status};
+use super::voice::Cleaner;
 use super::{Config, mapped};
-use crate::capture::Captured;
+use crate::capture::{Block, Captured};
 use crate::clock;
 use crate::device::{Notice, Shape, Xruns, priority};
 use crate::error::Error;
@@ -109,6 +110,7 @@ struct Stream {
     description: String,
     /// Of what is captured, with its channels mapped.
     shape: Shape,
+    cleaner: Option<Cleaner>,
     shaping: Shaping,
     silence: Option<Silence>,
     packetizer: Packetizer,
@@ -117,6 +119,27 @@ struct Stream {
     /// Where it may be coded rather than lossless.
     fallback: Option<Fallback>,
     recorder: Option<PacketRecorder>,
+}
+
+impl Stream {
+    /// Takes a captured block: what is to be heard of it waits in the packetizer.
+    fn take(&mut self, block: &Block, samples: &[f32]) {
+        let Self { cleaner, shaping, silence, packetizer, shape, .. } = self;
+        packetizer.skip(block.lost_frames);
+        let mut pass = |captured, sound: &[f32]| {
+            let sound = shaping.apply(sound);
+            let frames = sound.len() / usize::from(shape.channels);
+            match silence.as_mut().is_some_and(|silence| silence.covers(frames, sound)) {
+                true => packetizer.pause(frames as u64),
+                false => packetizer.push(captured, sound),
+            }
+        };
+        let Some(cleaner) = cleaner else { return pass(block.captured, samples) };
+        cleaner.push(block.captured, samples);
+        while let Some((captured, clean)) = cleaner.poll() {
+            pass(captured, clean);
+        }
+    }
 }
 
 impl<'a, R: Fn(Report)> SendThread<'a, R> {
@@ -188,6 +211,8 @@ impl<'a, R: Fn(Report)> SendThread<'a, R> {
     fn open(&mut self, captured: Captured) -> Result<(), Error> {
         let Config { map, media, .. } = self.config;
         let shaping = Shaping::new(map, &captured.shape, self.config.agc, self.volume)?;
+        let cleaning = &self.config.cleaning;
+        let cleaner = cleaning.is_wanted().then(|| Cleaner::new(captured.shape, cleaning.clone()));
         let silence = self.config.silence.map(|threshold| Silence::new(threshold, &captured.shape));
         let shape = mapped(map, &captured.shape);
         let packetizer_config = packetizer_config(media, &shape, self.config.payload_max());
@@ -201,8 +226,18 @@ impl<'a, R: Fn(Report)> SendThread<'a, R> {
         let recorder = self.recorders.as_ref().and_then(|recorders| recorders.of_packets(format, None));
         let fallback = media.falls_back.then(|| Fallback::new(clock::now()));
         let wish = packetizer_config;
-        self.stream =
-            Some(Stream { format, description, shape, shaping, silence, packetizer, wish, fallback, recorder });
+        self.stream = Some(Stream {
+            format,
+            description,
+            shape,
+            cleaner,
+            shaping,
+            silence,
+            packetizer,
+            wish,
+            fallback,
+            recorder,
+        });
         self.adapt()?;
         self.captured = Some(captured);
         Ok(())
@@ -317,15 +352,7 @@ impl<'a, R: Fn(Report)> SendThread<'a, R> {
         while let Some((block, samples)) = self.captured.as_mut().and_then(Captured::next_block) {
             let Some(stream) = &mut self.stream else { break };
             self.counted.frames_lost += block.lost_frames;
-            stream.packetizer.skip(block.lost_frames);
-            let sound = stream.shaping.apply(samples);
-            if stream.silence.as_mut().is_some_and(|silence| silence.covers(block.frames, sound)) {
-                stream.packetizer.pause(block.frames as u64);
-                let now = clock::now();
-                self.feeds.iter_mut().for_each(|(_, feed)| feed.pause(now));
-                continue;
-            }
-            stream.packetizer.push(block.captured, sound);
+            stream.take(&block, samples);
             self.send_frames()?;
         }
         Ok(())

@@ -33,6 +33,8 @@ pub struct Config {
     /// After so long without a client the sink is closed, until one comes. For sound cards: a file that is
     /// opened again begins anew.
     pub idle_release: Option<Duration>,
+    /// Who is told what is played, so that its echo can be taken out of what is captured meanwhile.
+    pub played: Option<client::Played>,
     /// The playout delay of each stream: from a packet's arrival to its being asked for.
     pub latency: Latency,
     /// What delay and sound are worth to the listener.

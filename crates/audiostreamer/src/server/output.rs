@@ -32,17 +32,19 @@ pub(super) fn start_sink(
     events: UnboundedSender<SinkEvent>,
 ) -> Result<device::Running, Error> {
     let (recorders, cards) = (recording.map(Recording::recorders), trace.map(Trace::cards));
-    let clients_max = config.clients_max;
+    let (clients_max, played) = (config.clients_max, config.played.clone());
     let opened = events.clone();
     let make = move |shape: &Shape| -> device::Render {
         let (handle, mut mixer) = Mixer::new(shape.rate, shape.channels, FRAMES_MAX, 2 * clients_max);
         let _ = opened.send(SinkEvent::Opened(handle, *shape)); // a server that is gone plays nothing
         let mut recorder = recorders.as_ref().and_then(|recorders| recorders.of_card(shape));
+        let mut played = played.as_ref().map(|played| played.tap(*shape));
         let (mut asking, channels) = (cards.as_ref().map(|cards| cards(shape)), usize::from(shape.channels));
         Box::new(move |out, delay| {
             let now = clock::now();
             asking.iter_mut().for_each(|asking| asking.ask(now, out.len() / channels));
             mixer.fill(now, delay, out);
+            played.iter_mut().for_each(|played| played.handle(now + delay, out));
             recorder.iter_mut().for_each(|recorder| recorder.record(out, mixer.makes_up()));
         })
     };

@@ -153,7 +153,7 @@ pub fn raw(bytes: &[u8]) {
     let format = Format { codec, rate: input.rate, channels: input.channels };
     let Some(mut receiver) = RawReceiver::new(format) else { return };
     let frame_bytes = format.frame_bytes().unwrap();
-    let (mut sent, mut played) = (Vec::new(), Vec::new());
+    let (mut sent, mut played) = (Vec::<u8>::new(), Vec::<u8>::new());
     let mut next = 0;
     for (nanos, bytes) in input.pieces {
         let now = Instant::from_nanos(nanos);

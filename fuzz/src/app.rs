@@ -83,7 +83,9 @@ pub fn found(bytes: &[u8]) {
 pub fn invite(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     if let Ok(invite) = text.parse::<Invite>() {
-        assert!(!format!("{invite:?}").contains(&invite.token.secret()));
+        let secret = invite.token.secret();
+        // A host may be called like anything.
+        assert!(invite.host.contains(&secret) || !format!("{invite:?}").contains(&secret));
         assert_eq!(invite.to_string().parse(), Ok(invite));
     }
     if let Ok(key) = text.parse::<Fingerprint>() {

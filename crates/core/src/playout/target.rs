@@ -46,6 +46,12 @@ pub(super) struct Target {
     usual: f64,
 }
 
+/// Of one delay: the weight of what would be late, and what that and the delay itself cost, in seconds.
+struct Cost {
+    late: f64,
+    cost: f64,
+}
+
 /// The units of one slot of time.
 struct Slot {
     since: f64,
@@ -76,6 +82,9 @@ const FORGOTTEN: f64 = 0.01;
 
 /// In seconds per share of units late: 20 ms for 1 %.
 const LATE_PRICE: f64 = 2.0;
+
+/// What a rise must save, in seconds of delay, where it is for the losses that do not come back yet.
+const MOVE_PRICE: f64 = 30e-3;
 
 /// Before the beginning, all was well for so long: one early event is no rate.
 const PRIOR: f64 = 10.0;
@@ -120,7 +129,7 @@ impl Target {
     /// Starts, unless it has started: where `usual` is needed, with `margin` more.
     pub fn start_at(&mut self, usual: f64, margin: f64) {
         if self.target.is_infinite() {
-            self.target = (usual + margin).max(self.best());
+            self.target = (usual + margin).max(self.best(true));
             self.usual = usual.max(self.quantile(USUAL) + MARGIN / 2.0);
             self.looked = self.now;
         }
@@ -179,7 +188,7 @@ impl Target {
         self.known.add(&mut self.fresh, (-longer / BIN).round() as isize);
         self.slot = Slot { since: self.slot.since, most: 0, before: 0 };
         if self.target.is_finite() {
-            self.target = self.best();
+            self.target = self.best(true);
         }
     }
 
@@ -192,9 +201,11 @@ impl Target {
         }
         (self.looked, self.missed) = (time, false);
         self.usual = self.quantile(USUAL) + MARGIN / 2.0;
-        let best = self.best();
+        let best = self.best(true);
         if best > self.target {
-            self.raise(best);
+            if self.is_worth_rising_to(best) {
+                self.raise(best);
+            }
         } else if time >= self.held_until {
             self.target = best.max(self.target - self.release * since.min(LOOK));
         }
@@ -243,28 +254,39 @@ impl Target {
         bins.count() as f64 * BIN
     }
 
-    /// The delay with the least cost.
-    fn best(&self) -> f64 {
-        let units = self.units() + self.lost.units();
+    /// The delay with the least cost; where losses don't count, or as well.
+    fn best(&self, with_losses: bool) -> f64 {
         if self.units() <= 0.0 {
             return 0.0;
         }
+        let best = self.costs(with_losses).enumerate().min_by(|(_, a), (_, b)| a.cost.total_cmp(&b.cost));
+        let (bin, at) = best.expect("there are bins");
+        (bin + self.bins_without_loss(bin, at.late)) as f64 * BIN + MARGIN
+    }
+
+    /// Whether the delay is to rise to `best`. What is late wants it at once, and what is lost where little of it
+    /// comes back. Where most does, as copies, a longer delay brings the rest back as repairs, then the copies
+    /// end and the shorter delay seems the better one again: each move stretches the sound.
+    fn is_worth_rising_to(&self, best: f64) -> bool {
+        let bin = |delay: f64| ((delay / BIN) as usize).min(BINS);
+        let cost = |delay: f64| self.costs(true).nth(bin(delay)).map_or(0.0, |at| at.cost);
+        let back: f64 = self.lost.needed[..=bin(self.target)].iter().sum();
+        back < self.lost.units() / 2.0 || self.best(false) > self.target || cost(self.target) - cost(best) > MOVE_PRICE
+    }
+
+    /// What each delay costs, bin by bin.
+    fn costs(&self, with_losses: bool) -> impl Iterator<Item = Cost> {
+        let lost = move |bins: &[f64], bin: usize| if with_losses { bins[bin] } else { 0.0 };
+        let units = self.units() + self.lost.units();
         let prior = PRIOR * self.weight;
         let minutes = (self.weighted_time + prior) / 60.0;
         let late_price = LATE_PRICE / units / (1.0 + prior / self.weighted_time.max(SLOT));
-        let (mut late, mut crossings) = (units, 0.0);
-        let mut best = (f64::INFINITY, 0, late);
-        for bin in 0..=BINS {
-            late -= self.needed(bin) + self.lost.needed[bin];
-            crossings += self.known.crossed[bin] + self.fresh.crossed[bin] + self.lost.crossed[bin];
-            let delay = bin as f64 * BIN;
-            let cost = delay + self.lambda * crossings / minutes + late_price * late;
-            if cost < best.0 {
-                best = (cost, bin, late);
-            }
-        }
-        let (_, bin, late) = best;
-        (bin + self.bins_without_loss(bin, late)) as f64 * BIN + MARGIN
+        let (mut late, mut crossings) = (if with_losses { units } else { self.units() }, 0.0);
+        (0..=BINS).map(move |bin| {
+            late -= self.needed(bin) + lost(&self.lost.needed, bin);
+            crossings += self.known.crossed[bin] + self.fresh.crossed[bin] + lost(&self.lost.crossed, bin);
+            Cost { late, cost: bin as f64 * BIN + self.lambda * crossings / minutes + late_price * late }
+        })
     }
 
     /// How many bins more it takes until nothing that is remembered is late, if that is not much:

@@ -255,7 +255,8 @@ impl Playout {
         match unit.origin {
             Origin::First | Origin::Begin => self.pace.observe(&unit),
             Origin::Repair if !self.pace.knows_sender() => self.pace.observe(&unit),
-            Origin::Repair | Origin::Copy | Origin::Lost => {} // their time is not the path's alone
+            Origin::Copy => self.pace.observe_copy(),
+            Origin::Repair | Origin::Lost => {} // their time is not the path's alone
             Origin::OtherWay => {
                 self.pace.observe_other_way(&unit);
                 self.stats.units_duplicate += 1;

@@ -179,6 +179,11 @@ impl Pace {
         self.target.observe_lost(self.now, needed, self.target());
     }
 
+    /// Takes note of a copy: its time is not the path's alone, but what is lost comes back so.
+    pub fn observe_copy(&mut self) {
+        self.target.observe_copy(self.now);
+    }
+
     /// Takes note of a unit that had come already, and has now come once more another way: it says nothing of
     /// the sender's clock, and how much delay there must be where only this way is left.
     pub fn observe_other_way(&mut self, unit: &Unit) {

@@ -35,6 +35,8 @@ pub(super) struct Target {
     now: f64,
     slot: Slot,
     lost_slot: Slot,
+    /// When the last copy came.
+    copied: f64,
     /// Something was late since the last look.
     missed: bool,
     looked: f64,
@@ -83,8 +85,11 @@ const FORGOTTEN: f64 = 0.01;
 /// In seconds per share of units late: 20 ms for 1 %.
 const LATE_PRICE: f64 = 2.0;
 
-/// What a rise must save, in seconds of delay, where it is for the losses that do not come back yet.
+/// What a rise must save, in seconds of delay, where it is for the losses that copies do not bring back.
 const MOVE_PRICE: f64 = 30e-3;
+
+/// So long after a copy, more are expected.
+const COPYING: f64 = 5.0;
 
 /// Before the beginning, all was well for so long: one early event is no rate.
 const PRIOR: f64 = 10.0;
@@ -107,6 +112,7 @@ impl Target {
             now: 0.0,
             slot: Slot { since: 0.0, most: 0, before: 0 },
             lost_slot: Slot { since: 0.0, most: 0, before: 0 },
+            copied: f64::NEG_INFINITY,
             missed: false,
             looked: 0.0,
             held_until: 0.0,
@@ -169,6 +175,11 @@ impl Target {
             self.lost.observe(time, needed, self.weight, &mut self.lost_slot);
             self.missed |= needed > given;
         }
+    }
+
+    /// A copy came: of units that are lost, some come back so.
+    pub fn observe_copy(&mut self, time: f64) {
+        self.copied = time;
     }
 
     /// The last window lay where the path has always been: what is fresh is as good as the rest.
@@ -265,13 +276,16 @@ impl Target {
     }
 
     /// Whether the delay is to rise to `best`. What is late wants it at once, and what is lost where little of it
-    /// comes back. Where most does, as copies, a longer delay brings the rest back as repairs, then the copies
+    /// comes back. Where copies bring most of it, a longer delay brings the rest back as repairs, then the copies
     /// end and the shorter delay seems the better one again: each move stretches the sound.
     fn is_worth_rising_to(&self, best: f64) -> bool {
+        if self.now - self.copied > COPYING || self.best(false) > self.target {
+            return true;
+        }
         let bin = |delay: f64| ((delay / BIN) as usize).min(BINS);
         let cost = |delay: f64| self.costs(true).nth(bin(delay)).map_or(0.0, |at| at.cost);
         let back: f64 = self.lost.needed[..=bin(self.target)].iter().sum();
-        back < self.lost.units() / 2.0 || self.best(false) > self.target || cost(self.target) - cost(best) > MOVE_PRICE
+        back < self.lost.units() / 2.0 || cost(self.target) - cost(best) > MOVE_PRICE
     }
 
     /// What each delay costs, bin by bin.
@@ -483,6 +497,29 @@ mod tests {
         assert!(millis(&target) > 43.0);
         target.step(40e-3);
         assert!((millis(&target) - low).abs() < 1.1, "{} {low}", millis(&target));
+    }
+
+    #[test]
+    fn where_copies_bring_most_back_the_rest_is_waited_for_only_if_it_is_much() {
+        // One in twenty is lost; of those one in 15, or in two, comes back at 110 ms only, the others at 70.
+        let with = |copies: bool, far: u32| {
+            let mut target = started(Profile::Talk, 5e-3);
+            for n in 0..12_000 {
+                let time = f64::from(n) * 5e-3;
+                let needed = if n / 20 % far == far - 1 { 110e-3 } else { 70e-3 };
+                match n % 20 {
+                    0 => target.observe_lost(time, needed, target.get()),
+                    1 if copies => target.observe_copy(time),
+                    _ => feed_one(&mut target, time, 3e-3),
+                }
+                target.settle();
+                target.update(time);
+            }
+            millis(&target)
+        };
+        assert!((70.0..72.0).contains(&with(true, 15)), "{}", with(true, 15));
+        assert!(with(false, 15) > 110.0, "{}", with(false, 15));
+        assert!(with(true, 2) > 110.0, "{}", with(true, 2));
     }
 
     #[test]

@@ -62,7 +62,8 @@ pub struct Config {
     pub wanted: Wanted,
     /// Which of its channels are sent.
     pub map: ChannelMap,
-    /// Of what a voice is cleaned before anything else; that takes 9 ms, or 15 where noise is taken out, and makes all channels the same.
+    /// Of what a voice is cleaned before anything else; that takes 9 ms, or 15 where noise is taken out, and makes
+    /// all channels the same.
     pub cleaning: Cleaning,
     /// Whether a voice is brought to about the same loudness all the time, before its volume.
     pub agc: bool,

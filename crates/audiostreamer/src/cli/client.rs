@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use audiostreamer_core::codec::opus;
+use audiostreamer_core::fader::from_decibels;
 use audiostreamer_core::playout::Latency;
 use audiostreamer_core::sender::Redundancy;
 use audiostreamer_core::{ChannelMap, Codec, Encoding, Format, PayloadTypes};
@@ -211,7 +212,7 @@ impl ClientArgs {
                 "--silence can't be used with --raw: samples without a header can't say that they pause".into(),
             ));
         }
-        Ok(self.silence.map(|level| 10f32.powf(level / 20.0)))
+        Ok(self.silence.map(from_decibels))
     }
 
     /// How what comes back is played.

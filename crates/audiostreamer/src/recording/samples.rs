@@ -19,6 +19,9 @@ use crate::device::pcm_format::PcmFormat;
 use crate::device::sink_format::{Container, SinkFormat};
 use crate::device::{Shape, decode};
 
+/// In milliseconds: what is made up has long faded to silence. It may be a pause.
+const FADED: f64 = 200.0;
+
 /// Stretches of made up sound that wait to be labelled; they are as rare as losses are.
 const MADE_UP: usize = 512;
 
@@ -165,7 +168,8 @@ impl Writer {
             let place = |frame: u64| part.seconds((self.before + frame).saturating_sub(part.before));
             let (begin, end) = (place(begin), place(end));
             let millis = (end - begin) * 1e3;
-            part.labels.add(begin, end, format_args!("made up for what did not come, {millis:.0} ms"))?;
+            let what = if millis < FADED { "made up for what did not come" } else { "nothing came" };
+            part.labels.add(begin, end, format_args!("{what}, {millis:.0} ms"))?;
         }
         if let Some(missing) = missing {
             tell(News::Missing(missing));

@@ -112,13 +112,14 @@ fn labels_say_where_something_is_missing_and_how_loud_it_is() {
     record(&path, None, |recorders| {
         let mut recorder = recorders.of_card(&STEREO).unwrap();
         for n in 0..200 {
-            recorder.record(&[0.5; 960], (100..110).contains(&n));
+            recorder.record(&[0.5; 960], (100..110).contains(&n) || (130..160).contains(&n));
         }
     });
     let labels = labels(&path);
     let missing = labels.iter().find(|(_, _, text)| text.contains("did not come")).unwrap();
     assert_eq!((missing.0, missing.1), (1.0, 1.1));
     assert!(missing.2.ends_with("100 ms"), "{labels:?}");
+    assert!(labels.contains(&(1.3, 1.6, "nothing came, 300 ms".into())), "{labels:?}");
     let level = labels.iter().find(|(_, _, text)| text.contains("peak -6.0 dBFS, RMS -6.0 dBFS")).unwrap();
     assert_eq!((level.0, level.1), (0.0, 2.0));
 }

@@ -49,6 +49,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             wire: WireFormat::Rtp { codec: Codec::Opus, types: Box::default(), fixed: None },
             frame: None,
             opus: Default::default(),
+            ceiling_bps: None,
             redundancy: Default::default(),
             padding: 0,
             falls_back: false,

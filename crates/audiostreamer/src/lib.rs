@@ -90,6 +90,7 @@
 //!             wire: client::WireFormat::Rtp { codec: Codec::Opus, types: Box::default(), fixed: None },
 //!             frame: None, // 5 ms
 //!             opus: Default::default(),
+//!             ceiling_bps: None,
 //!             redundancy: Default::default(),
 //!             padding: 0,
 //!             falls_back: false,

@@ -32,7 +32,7 @@ fn a_server_and_a_client_need_no_options_where_the_file_has_them() {
     let home = home(&format!(
         "[server]\nlisten = \"127.0.0.1:{port}\"\noutput = \"null\"\n\
          [client]\nhost = \"127.0.0.1:{port}\"\ninput = \"tone:440\"\nbitrate = \"64k\"\n\
-         [preset.studio.client]\ncodec = \"l24\"\n"
+         [preset.studio.client]\ncodec = \"l24\"\nbitrate = \"4M\"\n"
     ));
     let server = at(home.path(), &["server"]).start();
     server.wait_for_line(&format!("listening on 127.0.0.1:{port}"));

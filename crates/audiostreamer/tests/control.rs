@@ -123,6 +123,7 @@ impl Pair {
                 wire: client::WireFormat::Rtp { codec: Codec::Pcm(Encoding::S16Be), types, fixed: None },
                 frame: None,
                 opus: Default::default(),
+                ceiling_bps: None,
                 redundancy: Default::default(),
                 padding: 0,
                 falls_back: false,

@@ -174,7 +174,7 @@ fn the_defaults_are_heard() {
 fn speech_is_heard_at_a_low_bit_rate() {
     let speech = signal::speech(27, 3.0, RATE);
     let input = Input::wav(&speech, 16);
-    let options = ["--codec=opus", "--application=voice", "--bitrate=40k", "--frame=20ms"];
+    let options = ["--codec=opus", "--application=voice", "--bitrate=60k", "--frame=20ms"];
     let speech = speech.on_channels(2);
     compare(&speech, &record(&input, &[], &options)).assert_settled(0.9);
 }

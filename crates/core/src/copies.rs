@@ -22,6 +22,17 @@ pub struct Settings {
     pub opus: opus::Settings,
 }
 
+impl Settings {
+    /// What each copy takes, bits per second with its header (RFC 2198).
+    pub fn bps(&self) -> f64 {
+        f64::from(self.opus.bitrate_bps) + Self::headers_bps(self.frames)
+    }
+
+    pub(crate) fn headers_bps(frames: usize) -> f64 {
+        (8 * crate::red::HEADER_BYTES) as f64 * f64::from(Format::OPUS.rate) / frames as f64
+    }
+}
+
 /// One copy, coded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Copied<'a> {

@@ -48,18 +48,20 @@ pub struct Feedback {
 pub struct Ability {
     /// Whether it sends copies where they help.
     pub copies: bool,
+    /// Whether a copy is as long as its packet: then it can ride in the next one.
+    pub copies_as_packets: bool,
 }
 
 impl Ability {
     /// The data of the APP packet: bits in a word.
     pub(crate) fn write(&self) -> [u8; 4] {
-        [0, 0, 0, self.copies.into()]
+        [0, 0, 0, u8::from(self.copies) | u8::from(self.copies_as_packets) << 1]
     }
 
     /// Any bytes; bits that are not known are passed over.
     pub(crate) fn parse(data: &[u8]) -> Option<Ability> {
         let word: [u8; 4] = data.try_into().ok()?;
-        Some(Ability { copies: word[3] & 1 != 0 })
+        Some(Ability { copies: word[3] & 1 != 0, copies_as_packets: word[3] & 2 != 0 })
     }
 }
 

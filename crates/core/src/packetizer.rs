@@ -132,7 +132,7 @@ impl Packetizer {
         self.paused = true;
     }
 
-    /// Says which share of the packets is lost on their way, 0 to 1: voice in packets of 20 ms then
+    /// Says which share of the packets is lost on their way for good, 0 to 1: voice in packets of 20 ms then
     /// tells, within its bitrate, what was said before (see [`opus::Encoder::set_loss`]).
     pub fn set_loss(&mut self, share: f64) -> Result<(), Error> {
         let Config { frames, opus, .. } = self.config;

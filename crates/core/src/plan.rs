@@ -18,7 +18,8 @@ use std::time::Duration;
 use crate::codec::opus::{self, Application};
 use crate::copies::{COPIES_MAX, LOOKAHEAD, Settings};
 use crate::loss::Estimate;
-use crate::{Codec, Format, duration_of};
+use crate::redundancy::Beside;
+use crate::{Codec, duration_of};
 
 /// What is to be sent more than once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,9 +42,7 @@ impl Plan {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Situation {
     /// How the packets are coded.
-    pub format: Format,
-    /// What Opus is tuned for.
-    pub application: Application,
+    pub beside: Beside,
     /// Frames in a packet.
     pub frames: usize,
     /// Bits per second that copies may take.
@@ -78,10 +77,9 @@ pub fn plan(estimate: &Estimate, situation: &Situation) -> Plan {
     let most = copies_left(estimate.clean);
     let Some(room) = situation.room.filter(|_| most > 0 && estimate.loss > 0.0) else { return Plan::default() };
     let unrepaired = unrepaired(estimate, situation, room);
-    let goal = if unrepaired < 1.0 { GOAL_REPAIRED } else { GOAL };
     let mut best = Plan::default();
     for count in 1..=most {
-        if estimate.loss * unrepaired * lost_again(estimate, situation, &best) <= goal {
+        if estimate.loss * unrepaired * lost_again(estimate, situation, &best) <= goal(unrepaired) {
             break;
         }
         let Some(next) = with_copies(count, estimate, situation, room) else { break };
@@ -92,6 +90,19 @@ pub fn plan(estimate: &Estimate, situation: &Situation) -> Plan {
         best = next;
     }
     best
+}
+
+/// The share of the packets that is lost and that the codec itself has to tell again, 0 to 1: nothing where a plan
+/// leaves no more lost than it may.
+pub fn unprotected(estimate: &Estimate, situation: &Situation, plan: &Plan) -> f64 {
+    let unrepaired = situation.room.map_or(1.0, |room| unrepaired(estimate, situation, room));
+    let is_enough = estimate.loss * unrepaired * lost_again(estimate, situation, plan) <= goal(unrepaired);
+    if is_enough { 0.0 } else { estimate.loss }
+}
+
+/// The share that may stay lost.
+fn goal(unrepaired: f64) -> f64 {
+    if unrepaired < 1.0 { GOAL_REPAIRED } else { GOAL }
 }
 
 /// How many copies there may be so long after the last loss.
@@ -148,42 +159,36 @@ fn with_copies(count: usize, estimate: &Estimate, situation: &Situation, room: D
 impl Situation {
     /// How long a packet's sound is.
     fn packet(&self) -> Duration {
-        duration_of(self.frames.max(1) as u64, self.format.rate)
+        duration_of(self.frames.max(1) as u64, self.beside.format.rate)
     }
 
     /// From the first of a copy's sound to the packet of its last: no earlier can it ride.
     fn held(&self, copies: &Settings) -> Duration {
-        if self.is_speech() {
+        if self.beside.copies_as_packets(self.frames) {
             return Duration::ZERO; // it is as long as its packet, and made beside it
         }
-        duration_of(copies.frames as u64, self.format.rate) + LOOKAHEAD
-    }
-
-    /// Whether packets hold speech, as [`Settings`] for it have it too: then copies are as long as packets,
-    /// and take their places in the same decoder.
-    fn is_speech(&self) -> bool {
-        self.format.codec == Codec::Opus && self.application == Application::Voice && self.frames >= SPEECH_FRAMES_MIN
+        duration_of(copies.frames as u64, self.beside.format.rate) + LOOKAHEAD
     }
 
     /// How `count` copies of each frame can be coded to arrive in `latest`, within the budget.
     fn settings(&self, count: usize, latest: Duration) -> Option<Settings> {
-        let (application, rates) = match (self.format.codec, self.application) {
+        let (application, rates) = match (self.beside.format.codec, self.beside.application) {
             (Codec::Pcm(_), _) => (Application::Music, [64_000.0, 32_000.0]),
             (Codec::Opus, Application::Music) => (Application::Music, [32_000.0, 16_000.0]),
             (Codec::Opus, Application::Voice) => (Application::Voice, [24_000.0, 15_000.0]),
         };
         // Long frames sound better for their bits, short ones can lie farther from what they replace.
-        let lengths = match self.format.codec {
+        let lengths = match self.beside.format.codec {
             Codec::Pcm(_) => [480, 240],
             Codec::Opus => [960, 480],
         };
-        if self.is_speech() {
+        if self.beside.copies_as_packets(self.frames) {
             return self
                 .in_bits(count, self.frames, application, rates)
                 .filter(|_| latest >= self.packet() * count as u32);
         }
         let fits = |&frames: &usize| {
-            let held = duration_of(frames as u64, self.format.rate) + LOOKAHEAD;
+            let held = duration_of(frames as u64, self.beside.format.rate) + LOOKAHEAD;
             frames >= self.frames && latest >= held + self.packet() * (count as u32 + 1)
         };
         let frames = lengths.into_iter().find(fits)?;
@@ -192,29 +197,22 @@ impl Situation {
 
     /// The most bits for each of `count` copies that the budget has, between two rates.
     fn in_bits(&self, count: usize, frames: usize, application: Application, rates: [f64; 2]) -> Option<Settings> {
-        let headers = (HEADER_BITS * self.format.rate as usize / frames) as f64;
-        let rate = (self.budget_bps / count as f64 - headers).min(rates[0]);
+        let rate = (self.budget_bps / count as f64 - Settings::headers_bps(frames)).min(rates[0]);
         (rate >= rates[1])
             .then_some(Settings { frames, opus: opus::Settings { application, bitrate_bps: rate as u32 } })
     }
 }
 
-/// SILK has none that are shorter: 10 ms.
-const SPEECH_FRAMES_MIN: usize = 480;
-
-/// Of each copy in each packet (RFC 2198).
-const HEADER_BITS: usize = 8 * crate::red::HEADER_BYTES;
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Format;
 
     const BURSTY: Estimate = Estimate { loss: 0.05, burst: 3.0, burst_95: 8.0, rho: 0.65, clean: Some(Duration::ZERO) };
 
     fn situation(room: u64, round_trip: u64) -> Situation {
         Situation {
-            format: Format::l16(48_000, 2),
-            application: Application::Music,
+            beside: Beside { format: Format::l16(48_000, 2), application: Application::Music },
             frames: 240,
             budget_bps: 0.5e6,
             round_trip: Some(Duration::from_millis(round_trip)),
@@ -247,8 +245,7 @@ mod tests {
     #[test]
     fn copies_of_speech_are_as_long_as_its_packets_and_ride_in_whole_ones() {
         let speech = |room| Situation {
-            format: Format::OPUS,
-            application: Application::Voice,
+            beside: Beside { format: Format::OPUS, application: Application::Voice },
             frames: 960,
             budget_bps: 48_000.0,
             ..situation(room, 300)
@@ -269,6 +266,16 @@ mod tests {
     }
 
     #[test]
+    fn the_codec_has_to_tell_again_what_a_plan_leaves_lost() {
+        let estimate = Estimate { rho: 0.3, ..BURSTY };
+        let told = |situation: Situation| unprotected(&estimate, &situation, &plan(&estimate, &situation));
+        assert_eq!(told(situation(90, 300)), 0.0, "copies are enough");
+        assert_eq!(told(situation(10, 300)), estimate.loss, "no room for one");
+        assert_eq!(told(Situation { budget_bps: 0.0, ..situation(90, 300) }), estimate.loss);
+        assert_eq!(unprotected(&Estimate::default(), &situation(90, 300), &Plan::default()), 0.0);
+    }
+
+    #[test]
     fn a_little_random_loss_needs_one_copy() {
         let random = Estimate { loss: 0.01, burst: 1.0, burst_95: 1.0, rho: 0.0, clean: Some(Duration::ZERO) };
         assert_eq!(plan(&random, &situation(60, 300)).count(), 1);
@@ -278,7 +285,11 @@ mod tests {
 
     #[test]
     fn the_budget_is_kept() {
-        let poor = |budget_bps| Situation { format: Format::OPUS, budget_bps, ..situation(120, 300) };
+        let poor = |budget_bps| Situation {
+            beside: Beside { format: Format::OPUS, application: Application::Music },
+            budget_bps,
+            ..situation(120, 300)
+        };
         for budget in [0.0, 10e3, 20e3, 40e3, 70e3, 200e3] {
             let plan = plan(&BURSTY, &poor(budget));
             let bits = plan.copies.map_or(0, |copies| copies.opus.bitrate_bps) as usize * plan.count();

@@ -315,7 +315,8 @@ impl Receiver {
         let (Some(run), Some(ability)) = (&mut self.run, self.ability) else { return };
         let (schedule, spare, outputs) = (run.schedule, &mut self.spare, &mut self.outputs);
         let usual = run.lateness.mean();
-        let copies = (ability.copies && copies::are_possible(run.format)).then(|| copies::held(run.format) + usual);
+        let held = if ability.copies_as_packets { Duration::ZERO } else { copies::held(run.format) };
+        let copies = (ability.copies && copies::are_possible(run.format)).then_some(held + usual);
         let (highest, time) = (run.sequence.highest(), run.timestamp.highest());
         let frames = run.frames;
         run.arrivals.poll_lost(now, |Lost { sequence, packets, repaired }| {

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use crate::codec::opus::Application;
 use crate::copies::{self, Copies, Settings};
-use crate::feedback::Feedback;
-use crate::loss::{Estimate, Estimator};
+use crate::feedback::{Ability, Feedback};
+use crate::loss::Estimator;
 use crate::packet::HEADER_BYTES;
 use crate::packetizer::Frame;
 use crate::plan::{self, Plan, Situation};
 use crate::rate::UDP_BYTES;
-use crate::{Format, Instant, duration_of, frames_in};
+use crate::{Codec, Format, Instant, duration_of, frames_in};
 
 /// What is sent more than once, in case it is lost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,6 +40,17 @@ pub struct Beside {
     pub application: Application,
 }
 
+impl Beside {
+    /// Whether copies beside packets of so many frames are as long as these, and take their places in the same
+    /// decoder: those of speech.
+    pub(crate) fn copies_as_packets(&self, frames: usize) -> bool {
+        self.format.codec == Codec::Opus && self.application == Application::Voice && frames >= SPEECH_FRAMES_MIN
+    }
+}
+
+/// SILK has none that are shorter: 10 ms.
+const SPEECH_FRAMES_MIN: usize = 480;
+
 /// A packet with copies is no longer than this: it fits the least datagram of QUIC (RFC 9000 section 14).
 pub const PACKET_BYTES_MAX: usize = 1150;
 
@@ -51,6 +62,10 @@ pub(crate) struct Protection {
     beside: Option<Beside>,
     /// That may be sent in all, if that is limited.
     budget_bps: Option<f64>,
+    ceiling_bps: Option<f64>,
+    /// The share of the packets that is lost, 0 to 1, and the same where too little of it comes back.
+    loss: f64,
+    unprotected: f64,
     /// Of a packet beyond its payload, bytes.
     headers: usize,
     estimator: Estimator,
@@ -71,6 +86,9 @@ impl Protection {
             redundancy: Redundancy::default(),
             beside: beside.filter(|beside| copies::are_possible(beside.format)),
             budget_bps: None,
+            ceiling_bps: None,
+            loss: 0.0,
+            unprotected: 0.0,
             headers: UDP_BYTES + HEADER_BYTES,
             estimator: Estimator::new(),
             copies: Copies::default(),
@@ -97,9 +115,16 @@ impl Protection {
         self.beside.is_some() && !matches!(self.redundancy, Redundancy::Off | Redundancy::AtMost(0))
     }
 
+    /// What the receiver may reckon with, if with anything.
+    pub fn ability(&self) -> Option<Ability> {
+        let copies_as_packets = self.beside.is_some_and(|beside| beside.copies_as_packets(self.frames));
+        self.is_on().then(|| Ability { copies: self.may_copy(), copies_as_packets })
+    }
+
     pub fn set(&mut self, redundancy: Redundancy) {
         self.redundancy = redundancy;
         self.estimator = Estimator::new();
+        (self.loss, self.unprotected) = (0.0, 0.0);
         self.copies = Copies::default();
         self.plan = match redundancy {
             Redundancy::Fixed(plan) if self.beside.is_some() => plan,
@@ -121,6 +146,17 @@ impl Protection {
         self.budget_bps = budget_bps;
     }
 
+    /// Below which all is kept, bits per second with headers; `None` where that is left to the path.
+    pub fn set_ceiling(&mut self, ceiling_bps: Option<f64>) {
+        self.ceiling_bps = ceiling_bps;
+    }
+
+    /// What copies and repairs take now, bits per second with headers.
+    pub fn taken_bps(&self) -> f64 {
+        let each = self.plan.copies.map_or(0.0, |copies| copies.bps());
+        each * self.plan.count() as f64 + self.loss * self.primary_bps()
+    }
+
     /// What a packet takes on the wire beyond its payload, bytes.
     pub fn set_headers(&mut self, bytes: usize) {
         self.headers = bytes;
@@ -132,11 +168,6 @@ impl Protection {
 
     pub fn bytes_copied(&self) -> u64 {
         self.bytes_copied
-    }
-
-    /// What is known of the path.
-    pub fn estimate(&self, now: Instant) -> Estimate {
-        self.estimator.estimate(now, self.packet())
     }
 
     /// Takes a frame and its copy; where copies are due, writes the payload that has them.
@@ -168,36 +199,51 @@ impl Protection {
     /// The receiver says what came of the packets up to `highest`, an extended sequence number.
     pub fn handle_feedback(&mut self, now: Instant, highest: i64, feedback: &Feedback, jitter: Duration) {
         self.estimator.handle(now, highest, &feedback.missing);
-        let Some(beside) = self.beside.filter(|_| self.may_copy() && self.frames > 0) else { return };
-        if let Redundancy::Fixed(_) = self.redundancy {
-            return;
-        }
-        let primary_bps = (self.bytes + self.headers as f64) * 8.0 / self.packet().as_secs_f64();
+        let estimate = self.estimator.estimate(now, self.packet());
+        self.loss = estimate.loss;
+        let Some(beside) = self.beside.filter(|_| self.is_on() && self.frames > 0) else { return };
         let situation = Situation {
-            format: beside.format,
-            application: beside.application,
+            beside,
             frames: self.frames,
-            budget_bps: self.copies_bps(primary_bps),
+            budget_bps: self.copies_bps(beside.format.codec),
             round_trip: self.trip.map(|(trip, varies)| trip + 2 * varies),
             room: feedback.room(),
             jitter,
         };
-        let estimate = self.estimate(now);
-        // A path without losses gets fewer copies by itself.
-        let calm = estimate.clean.is_none_or(|clean| clean >= RELEASE);
-        self.follow(now, plan::plan(&estimate, &situation), calm);
+        if self.may_copy() && !matches!(self.redundancy, Redundancy::Fixed(_)) {
+            // A path without losses gets fewer copies by itself.
+            let calm = estimate.clean.is_none_or(|clean| clean >= RELEASE);
+            self.follow(now, plan::plan(&estimate, &situation), calm);
+        }
+        self.unprotected = plan::unprotected(&estimate, &situation, &self.plan);
     }
 
-    /// What copies may take of the stream's bits.
-    fn copies_bps(&self, primary_bps: f64) -> f64 {
-        let percent = match self.redundancy {
+    /// The share of the packets that is lost, 0 to 1, where repairs and copies bring too little of it back.
+    pub fn unprotected(&self) -> f64 {
+        self.unprotected
+    }
+
+    /// What the packets themselves take.
+    fn primary_bps(&self) -> f64 {
+        (self.bytes + self.headers as f64) * 8.0 / self.packet().as_secs_f64()
+    }
+
+    /// What copies may take of the stream's bits. Below a ceiling Opus makes room for them.
+    fn copies_bps(&self, codec: Codec) -> f64 {
+        let percent = f64::from(match self.redundancy {
             Redundancy::AtMost(percent) => percent,
             _ => AUTO_MOST,
+        });
+        let primary_bps = self.primary_bps();
+        let share = match (self.ceiling_bps, codec) {
+            (Some(ceiling), Codec::Opus) => ceiling * percent / (100.0 + percent),
+            (Some(ceiling), Codec::Pcm(_)) => (primary_bps * percent / 100.0).min(ceiling - primary_bps),
+            (None, _) => primary_bps * percent / 100.0,
         };
         // The packet itself then says where its own payload begins, too.
         let header_bps = 8.0 / self.packet().as_secs_f64();
-        let share = primary_bps * f64::from(percent) / 100.0 - header_bps;
-        self.budget_bps.map_or(share, |budget| share.min(budget - primary_bps)).max(0.0)
+        let left = self.budget_bps.map_or(f64::INFINITY, |budget| budget - primary_bps);
+        (share - header_bps).min(left).max(0.0)
     }
 
     /// More copies at once, fewer slowly.

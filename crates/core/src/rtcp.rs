@@ -338,7 +338,7 @@ mod tests {
             reference: Some(reference),
             echo: Some(echo),
             feedback: Some(feedback),
-            ability: Some(Ability { copies: true }),
+            ability: Some(Ability { copies: true, copies_as_packets: true }),
             nack: (9, &[65_534, 65_535, 3, 40]),
             bye: true,
         };
@@ -350,7 +350,7 @@ mod tests {
             Message::Reference { from: 7, ntp: reference },
             Message::Echo { from: 7, echo },
             Message::Feedback(feedback),
-            Message::Ability { from: 7, ability: Ability { copies: true } },
+            Message::Ability { from: 7, ability: Ability { copies: true, copies_as_packets: true } },
             nack(3),
             nack(40),
             nack(65_534),

@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use crate::feedback::{Ability, Feedback};
+use crate::feedback::Feedback;
 use crate::history::History;
-use crate::loss::Estimate;
 use crate::packet::{HEADER_BYTES, Rtp, pad};
 use crate::packetizer::Frame;
 use crate::plan::Plan;
@@ -91,6 +90,9 @@ pub struct Stats {
 /// Ages of frames are alike within this: what threads take to wake up.
 const AGE_SCATTER: Duration = Duration::from_micros(200);
 
+/// What reports take, with their headers, and QUIC's acknowledgements of what comes back.
+const REPORTS_BPS: f64 = 3.5e3;
+
 /// A report waits no longer than this for a frame to follow.
 const REPORT_LATEST: Duration = Duration::from_millis(200);
 
@@ -120,6 +122,8 @@ pub struct Sender {
     bye_due: bool,
     event: Option<Event>,
     rate: Rate,
+    /// For all but reports.
+    ceiling_bps: Option<f64>,
     /// Of each packet beyond its own bytes.
     overhead: usize,
     /// RTP packets are as long as a multiple of the one, up to the other.
@@ -149,6 +153,7 @@ impl Sender {
             bye_due: false,
             event: None,
             rate: Rate::new(),
+            ceiling_bps: None,
             overhead: UDP_BYTES,
             padding: (0, 0),
             room: None,
@@ -288,10 +293,24 @@ impl Sender {
         self.rate.set_full(bits_per_second);
     }
 
+    /// All that is sent keeps below this, bits per second with headers: frames, copies, repairs and reports.
+    /// `None` leaves that to the path.
+    pub fn set_ceiling_bps(&mut self, bits_per_second: Option<f64>) {
+        self.ceiling_bps = bits_per_second.map(|ceiling| ceiling - REPORTS_BPS);
+        self.protection.set_ceiling(self.ceiling_bps);
+    }
+
     /// What may be sent in all, bits per second with headers, so that no queue grows on the way; `None`
     /// where nothing limits it.
     pub fn budget_bps(&self) -> Option<f64> {
         self.rate.budget_bps()
+    }
+
+    /// What of that, and of the ceiling, is for the frames, bits per second with headers: under a ceiling they
+    /// give way to what is sent more than once. `None` where nothing limits it.
+    pub fn frames_bps(&self) -> Option<f64> {
+        let below = self.ceiling_bps.map(|ceiling| ceiling - self.protection.taken_bps());
+        self.rate.budget_bps().into_iter().chain(below).reduce(f64::min)
     }
 
     /// How much later than the fastest a packet may come and still be played, as the receiver says.
@@ -312,9 +331,9 @@ impl Sender {
         self.protection.copies()
     }
 
-    /// What is known of the path, by the receiver's feedback.
-    pub fn estimate(&self, now: Instant) -> Estimate {
-        self.protection.estimate(now)
+    /// The share of the packets that is lost, 0 to 1, where repairs and copies bring too little of it back.
+    pub fn unprotected(&self) -> f64 {
+        self.protection.unprotected()
     }
 
     /// What is sent more than once now.
@@ -352,7 +371,7 @@ impl Sender {
             reference,
             delay_since: rtcp::fraction(now - arrived),
         });
-        let ability = self.protection.is_on().then(|| Ability { copies: self.protection.may_copy() });
+        let ability = self.protection.ability();
         Outgoing { ssrc, cname, sender, echo, ability, bye: self.bye_due, ..Outgoing::default() }.write(packet);
         self.next_report = Some(now + REPORT_INTERVAL);
         self.least_age = Duration::MAX;

@@ -77,8 +77,9 @@ pub struct ClientArgs {
     /// for Opus, 20ms for voice, else the device's period]
     #[arg(long, value_name = "TIME", value_parser = values::frame)]
     pub frame: Option<Duration>,
-    /// Of Opus, in bits per second without headers, at the most: where the path carries less, less is sent
-    /// [default: 96k, for voice 48k]
+    /// All that is sent to one server, bits per second at the most: sound, headers, and what is sent more than
+    /// once. Opus takes what the rest leaves, in longer frames where headers would take most of it [default: 96k
+    /// for its sound, for voice 48k, and what it takes to bring that over]
     #[arg(long, value_name = "RATE", value_parser = values::bitrate)]
     pub bitrate: Option<u32>,
     /// What is sent more than once over UDP, in case it is lost: off; auto, what the path asks for and nothing
@@ -320,11 +321,12 @@ impl ClientArgs {
             ApplicationArg::Music => opus::Application::Music,
             ApplicationArg::Voice => opus::Application::Voice,
         };
-        let bitrate_bps = self.bitrate.unwrap_or(application.usual_bitrate_bps());
+        let ceiling_bps = self.bitrate;
+        let bitrate_bps = ceiling_bps.map_or(application.usual_bitrate_bps(), |ceiling| ceiling.min(opus::BITRATE_MAX));
         let opus = opus::Settings { application, bitrate_bps };
         let falls_back = self.codec == CodecArg::Auto && self.wire.raw.is_none() && self.wire.sdp.is_none();
         let (frame, redundancy, padding) = (self.frame, self.redundancy, self.padding);
-        Ok(client::Media { wire, frame, opus, redundancy, padding, falls_back })
+        Ok(client::Media { wire, frame, opus, ceiling_bps, redundancy, padding, falls_back })
     }
 
     /// What is described beforehand is what must be sent, whatever the source turns out to be.

@@ -181,7 +181,15 @@ impl ServerArgs {
             agc: false,
             silence: None,
             volume: Volume::default(),
-            media: client::Media { wire, falls_back: false, frame: None, opus, redundancy, padding: 0 },
+            media: client::Media {
+                wire,
+                falls_back: false,
+                frame: None,
+                opus,
+                ceiling_bps: None,
+                redundancy,
+                padding: 0,
+            },
             no_wait: false,
             duplex: None,
         })

@@ -100,7 +100,7 @@ pub fn level(text: &str) -> Result<f32, String> {
 /// Less than the last bit of 24.
 const LEVEL_MIN: f32 = -150.0;
 
-/// Bits per second: `96k`, `128000`, `0.5M`.
+/// Bits per second on the wire: `96k`, `128000`, `0.5M`.
 pub fn bitrate(text: &str) -> Result<u32, String> {
     let (number, unit) = split_number(text);
     let scale = match unit {
@@ -110,10 +110,13 @@ pub fn bitrate(text: &str) -> Result<u32, String> {
         _ => return Err("bits per second, like 96k".into()),
     };
     match number.parse::<f64>() {
-        Ok(value) if (6e3..=510e3).contains(&(value * scale)) => Ok((value * scale) as u32),
-        _ => Err("6k to 510k bits per second, like 96k".into()),
+        Ok(value) if BITRATES.contains(&(value * scale)) => Ok((value * scale) as u32),
+        _ => Err("56k to 100M bits per second with all headers, like 128k".into()),
     }
 }
+
+/// With less, headers leave nothing for the sound; with more, it is a mistake.
+const BITRATES: std::ops::RangeInclusive<f64> = 56e3..=100e6;
 
 /// Where a server is: `HOST`, `HOST:PORT`, `[IPv6]:PORT` or a bare IPv6 address.
 pub fn host_port(text: &str, default_port: u16) -> Result<(String, u16), String> {
@@ -238,7 +241,8 @@ mod tests {
     fn bitrates_may_be_short() {
         assert_eq!(bitrate("96k"), Ok(96_000));
         assert_eq!(bitrate("128000"), Ok(128_000));
-        for bad in ["5k", "1M", "96kb", "k"] {
+        assert_eq!(bitrate("1.5M"), Ok(1_500_000));
+        for bad in ["55k", "1G", "96kb", "k"] {
             assert!(bitrate(bad).is_err(), "{bad}");
         }
     }

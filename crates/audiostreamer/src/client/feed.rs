@@ -98,6 +98,7 @@ impl Feed {
         }
         let mut sender = Sender::new(config);
         sender.set_padding(self.media.padding, DATAGRAM_BYTES_MIN);
+        sender.set_ceiling_bps(self.media.ceiling_bps.map(f64::from));
         self.stream = Some(Stream { sender, description });
         self.heard = self.heard.map(|_| clock::now()); // from now on an answer can be expected
         self.adjust_to_link();
@@ -125,9 +126,14 @@ impl Feed {
         self.stream.as_ref().map_or(HEADER_BYTES, |stream| stream.sender.headers_max())
     }
 
-    /// What its path carries, bits per second with headers, where that is less than is wanted.
-    pub fn budget_bps(&self) -> Option<f64> {
-        self.stream.as_ref().filter(|_| self.link.is_some())?.sender.budget_bps()
+    /// Whether its path carries less than is wanted.
+    pub fn is_limited(&self) -> bool {
+        self.stream.as_ref().is_some_and(|stream| self.link.is_some() && stream.sender.budget_bps().is_some())
+    }
+
+    /// What frames may take, bits per second with headers, where that is less than is wanted.
+    pub fn frames_bps(&self) -> Option<f64> {
+        self.stream.as_ref()?.sender.frames_bps()
     }
 
     /// There is a link now.
@@ -216,10 +222,9 @@ impl Feed {
         self.stream.as_ref().filter(|_| self.has_link()).and_then(|stream| stream.sender.copies())
     }
 
-    /// The share of what is sent that is lost, 0 to 1, where something is done against it.
-    pub fn loss(&self) -> f64 {
-        let sender = self.stream.as_ref().filter(|_| self.has_link() && self.media.redundancy != Redundancy::Off);
-        sender.map_or(0.0, |stream| stream.sender.estimate(clock::now()).loss)
+    /// The share of what is sent that is lost, 0 to 1, where repairs and copies bring too little of it back.
+    pub fn unprotected(&self) -> f64 {
+        self.stream.as_ref().filter(|_| self.has_link()).map_or(0.0, |stream| stream.sender.unprotected())
     }
 
     pub fn say_goodbye(&mut self) {

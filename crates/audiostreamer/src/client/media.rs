@@ -1,6 +1,7 @@
 //! What a source is sent as: the format, and how much of it goes into one packet.
 
-use audiostreamer_core::codec::opus::Application;
+use audiostreamer_core::codec::opus::{self, Application};
+use audiostreamer_core::coding::Wish;
 use audiostreamer_core::packet::HEADER_BYTES;
 use audiostreamer_core::sender::Beside;
 use audiostreamer_core::{Codec, Format, PayloadTypes, packetizer, sender};
@@ -9,6 +10,7 @@ use super::{Media, WireFormat};
 use crate::clock;
 use crate::device::Shape;
 use crate::error::Error;
+use crate::link::OVERHEAD_BYTES;
 
 /// How many captured frames make a packet; what a resampler takes varies, so there each block may.
 pub(super) fn frames_worth_sending(media: &Media, shape: &Shape, payload_max: PayloadMax) -> usize {
@@ -32,7 +34,37 @@ pub(super) fn packetizer_config(media: &Media, shape: &Shape, payload_max: Paylo
         (None, Codec::Opus, _) => 240,
         (None, Codec::Pcm(_), _) => pcm_frames(&format, shape, payload_max),
     };
-    packetizer::Config { rate: shape.rate, channels: shape.channels, format, frames, opus: media.opus }
+    let opus =
+        opus::Settings { bitrate_bps: bitrate_that_fits(media.opus.bitrate_bps, frames, payload_max), ..media.opus };
+    packetizer::Config { rate: shape.rate, channels: shape.channels, format, frames, opus }
+}
+
+/// As much as packets of so many frames hold.
+fn bitrate_that_fits(bitrate_bps: u32, frames: usize, payload_max: PayloadMax) -> u32 {
+    match payload_max {
+        PayloadMax::None => bitrate_bps,
+        PayloadMax::Bytes(max) => bitrate_bps.min((8 * max * Format::OPUS.rate as usize / frames.max(1)) as u32),
+    }
+}
+
+/// How it is sent where that takes no more than it may: Opus if need be and wanted.
+///
+/// # Errors
+///
+/// [`Error::Usage`] where lossless takes more than it may.
+pub(super) fn below_ceiling(media: &Media, shape: &Shape, payload_max: PayloadMax) -> Result<Media, Error> {
+    let Some(ceiling) = media.ceiling_bps.map(f64::from) else { return Ok(media.clone()) };
+    let packetizer::Config { format, frames, opus, .. } = packetizer_config(media, shape, payload_max);
+    let full = Wish { opus, frames, overhead_bytes: HEADER_BYTES + OVERHEAD_BYTES }.full_bps(format);
+    match format.codec {
+        Codec::Pcm(_) if full > ceiling && media.falls_back => Ok(Media { falls_back: false, ..media.coded() }),
+        Codec::Pcm(_) if full > ceiling => Err(Error::Usage(format!(
+            "--bitrate {:.0}k: {format} takes {:.0}k with its headers; allow more, or use --codec opus or auto",
+            ceiling / 1e3,
+            full / 1e3,
+        ))),
+        _ => Ok(media.clone()),
+    }
 }
 
 /// The first that has a payload type: as captured, else at 48 kHz, else 48 kHz stereo.
@@ -111,7 +143,6 @@ mod tests {
     use std::time::Duration;
 
     use audiostreamer_core::Encoding;
-    use audiostreamer_core::codec::opus;
 
     fn media(codec: Codec) -> Media {
         let wire = WireFormat::Rtp { codec, types: Box::default(), fixed: None };
@@ -119,6 +150,7 @@ mod tests {
             wire,
             frame: None,
             opus: opus::Settings::default(),
+            ceiling_bps: None,
             redundancy: Default::default(),
             padding: 0,
             falls_back: false,

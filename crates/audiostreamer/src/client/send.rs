@@ -8,7 +8,7 @@ use audiostreamer_core::{Codec, Fallback, Format, Instant, Packetizer, packetize
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::feed::{Answer, Feed, To};
-use super::media::{packetizer_config, sender_config};
+use super::media::{below_ceiling, packetizer_config, sender_config};
 use super::shaping::Shaping;
 use super::silence::Silence;
 use super::status::{Counted, Status};
@@ -189,6 +189,7 @@ impl<'a, R: Fn(Report)> SendThread<'a, R> {
                         .iter_mut()
                         .filter(|(known, _)| *known == id)
                         .for_each(|(_, feed)| feed.begin(link.clone()));
+                    self.adapt()?;
                     self.tell_ready();
                 }
                 SendEvent::Link(id, event) => self.handle_link(id, event)?,
@@ -209,12 +210,13 @@ impl<'a, R: Fn(Report)> SendThread<'a, R> {
     }
 
     fn open(&mut self, captured: Captured) -> Result<(), Error> {
-        let Config { map, media, .. } = self.config;
+        let map = &self.config.map;
         let shaping = Shaping::new(map, &captured.shape, self.config.agc, self.volume)?;
         let cleaning = &self.config.cleaning;
         let cleaner = cleaning.is_wanted().then(|| Cleaner::new(captured.shape, cleaning.clone()));
         let silence = self.config.silence.map(|threshold| Silence::new(threshold, &captured.shape));
         let shape = mapped(map, &captured.shape);
+        let media = &below_ceiling(&self.config.media, &shape, self.config.payload_max())?;
         let packetizer_config = packetizer_config(media, &shape, self.config.payload_max());
         let format = packetizer_config.format;
         let packetizer = Packetizer::new(packetizer_config)?;
@@ -294,7 +296,7 @@ impl<'a, R: Fn(Report)> SendThread<'a, R> {
         for (_, feed) in &mut self.feeds {
             let wish = Wish { opus, frames, overhead_bytes: feed.overhead_bytes() };
             feed.set_full_bps(wish.full_bps(format));
-            let coding = now.map(|now| wish.coding(now, feed.budget_bps()));
+            let coding = now.map(|now| wish.coding(now, feed.frames_bps()));
             narrowest = narrowest.into_iter().chain(coding).min_by_key(|coding| coding.bitrate_bps);
         }
         if let Some(coding) = narrowest {
@@ -311,7 +313,7 @@ impl<'a, R: Fn(Report)> SendThread<'a, R> {
         else {
             return Ok(());
         };
-        let limited = self.feeds.iter().any(|(_, feed)| feed.budget_bps().is_some());
+        let limited = self.feeds.iter().any(|(_, feed)| feed.is_limited());
         let lossless = fallback.handle(clock::now(), limited);
         if lossless == (format.codec != Codec::Opus) {
             return Ok(());
@@ -371,7 +373,7 @@ impl<'a, R: Fn(Report)> SendThread<'a, R> {
         // Coded once, for all who need copies as for the one who has room for the best.
         let copies = self.feeds.iter().filter_map(|(_, feed)| feed.copies());
         stream.packetizer.set_copies(copies.max_by_key(|copies| copies.opus.bitrate_bps))?;
-        stream.packetizer.set_loss(self.feeds.iter().map(|(_, feed)| feed.loss()).fold(0.0, f64::max))?;
+        stream.packetizer.set_loss(self.feeds.iter().map(|(_, feed)| feed.unprotected()).fold(0.0, f64::max))?;
         while let Some(frame) = stream.packetizer.poll()? {
             if let Some(recorder) = &stream.recorder {
                 let (time, frames, payload) = (frame.time, frame.frames as u32, frame.payload.to_vec());

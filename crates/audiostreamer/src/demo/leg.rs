@@ -186,6 +186,7 @@ fn client_config(server: SocketAddr, source: SourceSpec, identity: Identity) -> 
             wire,
             frame: None,
             opus: opus::Settings::default(),
+            ceiling_bps: None,
             redundancy: Default::default(),
             padding: 0,
             falls_back: false,

@@ -104,6 +104,9 @@ pub async fn finish(link: SharedLink) {
     }
 }
 
+/// Of an encrypted datagram, about, beyond its own bytes: IPv4, UDP and QUIC.
+pub(crate) const OVERHEAD_BYTES: usize = 28 + 32;
+
 /// What became of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sent {
@@ -154,7 +157,7 @@ impl Link {
     pub fn overhead_bytes(&self) -> usize {
         match self {
             Link::Udp { .. } => 28,
-            Link::Quic(_) | Link::Ways(_) => 28 + 32, // each way for itself
+            Link::Quic(_) | Link::Ways(_) => OVERHEAD_BYTES, // each way for itself
             Link::Tcp(_) => 52 + 2,
             Link::Tls(_) => 52 + 2 + 22,
         }

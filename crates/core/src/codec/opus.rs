@@ -61,12 +61,15 @@ impl Application {
     }
 }
 
+/// More than that no [`Encoder`] puts out, bits per second.
+pub const BITRATE_MAX: u32 = 510_000;
+
 /// How an [`Encoder`] codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// What the sound is.
     pub application: Application,
-    /// Bits per second of the codec alone, without headers; 6,000 to 510,000.
+    /// Bits per second of the codec alone, without headers; 6,000 to [`BITRATE_MAX`].
     pub bitrate_bps: u32,
 }
 

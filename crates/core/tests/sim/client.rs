@@ -39,6 +39,8 @@ pub struct Client {
     pub application: opus::Application,
     /// Of Opus, at the most.
     pub bitrate_bps: u32,
+    /// Of all that it sends.
+    pub ceiling_bps: Option<u32>,
     /// Whether it codes as the path allows.
     pub adapts: bool,
     /// Whether Opus takes the place of PCM that the path does not carry.
@@ -87,6 +89,7 @@ impl Client {
             redundancy: Redundancy::Auto,
             application: opus::Application::Music,
             bitrate_bps: opus::Settings::default().bitrate_bps,
+            ceiling_bps: None,
             adapts: true,
             falls_back: false,
         }
@@ -94,6 +97,16 @@ impl Client {
 
     pub fn bitrate(self, bitrate_bps: u32) -> Self {
         Self { bitrate_bps, ..self }
+    }
+
+    /// Sends no more in all, and codes as well as that allows.
+    pub fn ceiling(self, bits_per_second: u32) -> Self {
+        Self { bitrate_bps: bits_per_second, ceiling_bps: Some(bits_per_second), ..self }
+    }
+
+    /// Speech in frames of 20 ms.
+    pub fn voice(self) -> Self {
+        Self { application: opus::Application::Voice, frames: 960, ..self }
     }
 
     pub fn card(self, card: Card) -> Self {
@@ -352,6 +365,7 @@ impl Process {
         });
         sender.set_overhead(netem::HEADER_BYTES);
         sender.set_full_bps(wish.full_bps(format));
+        sender.set_ceiling_bps(client.ceiling_bps.map(f64::from));
         let lossless = (payload_type, format, frames);
         let fallback = client.falls_back.then(|| Fallback::new(Instant::default()));
         let packetizer = packetizer.expect("a format that can be coded");
@@ -373,7 +387,7 @@ impl Process {
             }
         }
         let Some(now) = self.packetizer.coding() else { return };
-        let coding = self.wish.coding(now, self.sender.budget_bps());
+        let coding = self.wish.coding(now, self.sender.frames_bps());
         self.packetizer.set_coding(coding).expect("a coding that Opus takes");
     }
 

@@ -155,6 +155,33 @@ fn a_table_of_losses() {
     }
 }
 
+/// Speech over the internet as the bench has it (L0, L0c, L0d), where the delay is found by itself.
+#[test]
+#[ignore = "prints a table, in minutes: `make measure`"]
+fn speech_finds_its_delay() {
+    let paths = [
+        ("L0", Netem::ideal().delay(34.0).bursts(0.0157, 0.333).exponential(1.0)),
+        ("L0c", Netem::ideal().delay(22.0).bursts(0.00595, 0.143).exponential(1.0)),
+        ("L0d", Netem::ideal().delay(45.0).bursts(0.0586, 0.25).exponential(8.0)),
+    ];
+    for (name, netem) in paths {
+        for seed in [1, 2, 3, 101] {
+            let mut world = World::with_seed(seed, Server::new().auto(Profile::Talk));
+            let id = world.add(Client::opus().voice(), netem.clone());
+            print!("{name:4} seed {seed:3}:");
+            let mut before = 0;
+            for _ in 0..10 {
+                world.run(seconds(4.0));
+                let played = world.played(id);
+                let made_up = (played.concealed_samples - before) as f64 / 48.0 / 4.0;
+                before = played.concealed_samples;
+                print!(" {:3.0} ms {made_up:4.1},", played.delay.as_secs_f64() * 1e3);
+            }
+            println!(" ms made up in a second");
+        }
+    }
+}
+
 /// The targets on their paths, seeds that nothing was tuned on.
 #[test]
 #[ignore = "prints a table, in minutes: `make measure`"]

@@ -3,6 +3,7 @@
 mod adaptation;
 mod budget;
 mod cards;
+mod ceiling;
 mod clients;
 mod clocks;
 mod congestion;

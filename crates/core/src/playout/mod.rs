@@ -16,6 +16,7 @@ mod copies;
 mod gain;
 mod join;
 mod line;
+mod needs;
 mod pace;
 mod splice;
 mod stats;

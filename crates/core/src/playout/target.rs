@@ -1,6 +1,7 @@
 //! How much delay the network needs: the least of `delay + lambda * events + price of lateness`.
 
 use super::Profile;
+use super::needs::{BIN, BINS, Edges, Histogram, SLOT, Slot};
 
 /// Remembers how much delay each arriving unit needed, and finds the delay that is worth it.
 ///
@@ -55,20 +56,6 @@ struct Cost {
     cost: f64,
 }
 
-/// The units of one slot of time.
-struct Slot {
-    since: f64,
-    most: usize,
-    /// Of the slot before.
-    before: usize,
-}
-
-/// Half a millisecond per bin, up to half a second: a longer outage is a pause.
-const BIN: f64 = 0.5e-3;
-const BINS: usize = 1000;
-
-const SLOT: f64 = 20e-3;
-
 /// How often the best delay is looked for, if nothing is late meanwhile, and at the most.
 const LOOK: f64 = 0.5;
 const LOOK_MISSED: f64 = 20e-3;
@@ -115,8 +102,8 @@ impl Target {
             weight: 1.0,
             weighted_time: 0.0,
             now: 0.0,
-            slot: Slot { since: 0.0, most: 0, before: 0 },
-            lost_slot: Slot { since: 0.0, most: 0, before: 0 },
+            slot: Slot::at(0.0),
+            lost_slot: Slot::at(0.0),
             copied: f64::NEG_INFINITY,
             missed: false,
             looked: 0.0,
@@ -140,7 +127,7 @@ impl Target {
     /// Starts, unless it has started: where `usual` is needed, with `margin` more.
     pub fn start_at(&mut self, usual: f64, margin: f64) {
         if self.target.is_infinite() {
-            self.target = (usual + margin).max(self.best(true));
+            self.target = (usual + margin).max(self.best(self.weight_of_losses()));
             self.usual = usual.max(self.quantile(USUAL) + MARGIN / 2.0);
             self.looked = self.now;
         }
@@ -205,9 +192,9 @@ impl Target {
         }
         self.known.add(&mut self.fresh, (-longer / BIN).round() as isize);
         self.edges.clear();
-        self.slot = Slot { since: self.slot.since, most: 0, before: 0 };
+        self.slot = Slot::at(self.slot.since);
         if self.target.is_finite() {
-            self.target = self.best(true);
+            self.target = self.best(self.weight_of_losses());
         }
     }
 
@@ -220,7 +207,7 @@ impl Target {
         }
         (self.looked, self.missed) = (time, false);
         self.usual = self.quantile(USUAL) + MARGIN / 2.0;
-        let best = self.best(true);
+        let best = self.best(self.weight_of_losses());
         if best > self.target {
             if self.is_worth_rising_to(best) {
                 self.raise(best);
@@ -273,25 +260,25 @@ impl Target {
         bins.count() as f64 * BIN
     }
 
-    /// The delay with the least cost; where losses don't count, or as well.
-    fn best(&self, with_losses: bool) -> f64 {
+    /// The delay with the least cost, where one that was lost weighs as much as so many late ones.
+    fn best(&self, losses: f64) -> f64 {
         if self.units() <= 0.0 {
             return 0.0;
         }
-        let best = self.costs(with_losses).enumerate().min_by(|(_, a), (_, b)| a.cost.total_cmp(&b.cost));
+        let best = self.costs(losses).enumerate().min_by(|(_, a), (_, b)| a.cost.total_cmp(&b.cost));
         let (bin, at) = best.expect("there are bins");
-        self.edges.get(bin + self.bins_without_loss(bin, at.late)) + MARGIN
+        self.edges.get(bin + self.bins_without_loss(bin, at.late, losses)) + MARGIN
     }
 
     /// Whether the delay is to rise to `best`. What is late wants it at once, and what is lost where little of it
     /// comes back. Where copies bring most of it, a longer delay brings the rest back as repairs, then the copies
     /// end and the shorter delay seems the better one again: each move stretches the sound.
     fn is_worth_rising_to(&self, best: f64) -> bool {
-        if self.now - self.copied > COPYING || self.best(false) > self.target {
+        if self.now - self.copied > COPYING || self.best(0.0) > self.target {
             return true;
         }
         let bin = |delay: f64| ((delay / BIN) as usize).min(BINS);
-        let cost = |delay: f64| self.costs(true).nth(bin(delay)).map_or(0.0, |at| at.cost);
+        let cost = |delay: f64| self.costs(self.weight_of_losses()).nth(bin(delay)).map_or(0.0, |at| at.cost);
         let back: f64 = self.lost.needed[..=bin(self.target)].iter().sum();
         back < self.lost.units() / 2.0 || cost(self.target) - cost(best) > MOVE_PRICE
     }
@@ -305,132 +292,30 @@ impl Target {
     }
 
     /// What each delay costs, bin by bin.
-    fn costs(&self, with_losses: bool) -> impl Iterator<Item = Cost> {
+    fn costs(&self, losses: f64) -> impl Iterator<Item = Cost> {
         let prior = PRIOR * self.weight;
-        let weight = if with_losses { self.weight_of_losses() } else { 0.0 };
-        let lost = move |bins: &[f64], bin: usize| weight * bins[bin];
         let units = self.units() + self.lost.units();
         let minutes = (self.weighted_time + prior) / 60.0;
         let late_price = LATE_PRICE / units / (1.0 + prior / self.weighted_time.max(SLOT));
-        let (mut late, mut crossings) = (self.units() + weight * self.lost.units(), 0.0);
+        let (mut late, mut crossings) = (self.units() + losses * self.lost.units(), 0.0);
         (0..=BINS).map(move |bin| {
-            late -= self.needed(bin) + lost(&self.lost.needed, bin);
-            crossings += self.known.crossed[bin] + self.fresh.crossed[bin] + lost(&self.lost.crossed, bin);
+            late -= self.needed(bin) + losses * self.lost.needed[bin];
+            crossings += self.known.crossed[bin] + self.fresh.crossed[bin] + losses * self.lost.crossed[bin];
             Cost { late, cost: bin as f64 * BIN + self.lambda * crossings / minutes + late_price * late }
         })
     }
 
     /// How many bins more it takes until nothing that is remembered is late, if that is not much:
     /// then nothing is given up for so little.
-    fn bins_without_loss(&self, best: usize, mut late: f64) -> usize {
+    fn bins_without_loss(&self, best: usize, mut late: f64, losses: f64) -> usize {
         for more in 0..=LITTLE {
             if late < FORGOTTEN * self.weight {
                 return more;
             }
             let next = (best + more + 1).min(BINS);
-            late -= self.needed(next) + self.lost.needed[next];
+            late -= self.needed(next) + losses * self.lost.needed[next];
         }
         0
-    }
-}
-
-/// The bin that ends at `needed` or behind.
-fn bin_of(needed: f64) -> usize {
-    (needed / BIN).ceil().clamp(0.0, BINS as f64) as usize
-}
-
-/// The most that was needed of late, bin by bin. Between two cards with one clock all units need the same, and
-/// the rest of a bin would be waited for in vain. Where the units of a bin differ, this is soon where it ends.
-struct Edges {
-    since: f64,
-    now: Vec<f64>,
-    /// Of the time before `since`.
-    before: Vec<f64>,
-}
-
-/// Twice this, in seconds, and what is needed at times was needed at least once.
-const LATELY: f64 = 15.0;
-
-impl Edges {
-    fn new() -> Self {
-        Self { since: 0.0, now: vec![0.0; BINS + 1], before: vec![0.0; BINS + 1] }
-    }
-
-    fn observe(&mut self, time: f64, needed: f64) {
-        if time - self.since > LATELY {
-            self.since = time;
-            std::mem::swap(&mut self.now, &mut self.before);
-            self.now.fill(0.0);
-        }
-        let most = &mut self.now[bin_of(needed)];
-        *most = most.max(needed);
-    }
-
-    fn clear(&mut self) {
-        self.now.fill(0.0);
-        self.before.fill(0.0);
-    }
-
-    /// So much, in seconds, is enough for the units of this bin.
-    fn get(&self, bin: usize) -> f64 {
-        match self.now[bin].max(self.before[bin]) {
-            0.0 => bin as f64 * BIN, // nothing of late
-            most => most,
-        }
-    }
-}
-
-/// Weights of units by what they needed.
-struct Histogram {
-    /// By bin.
-    needed: Vec<f64>,
-    /// Up-crossings, as differences from bin to bin.
-    crossed: Vec<f64>,
-}
-
-impl Histogram {
-    fn new() -> Self {
-        Self { needed: vec![0.0; BINS + 1], crossed: vec![0.0; BINS + 1] }
-    }
-
-    fn units(&self) -> f64 {
-        self.needed.iter().sum()
-    }
-
-    /// A unit of this weight needed so much.
-    fn observe(&mut self, time: f64, needed: f64, weight: f64, slot: &mut Slot) {
-        let bin = bin_of(needed);
-        self.needed[bin] += weight;
-        let past = time - slot.since;
-        if past >= SLOT {
-            // What is lost comes seldom: the slot before this may have had none.
-            let before = if past < 2.0 * SLOT { slot.most } else { 0 };
-            *slot = Slot { since: time, most: 0, before };
-        }
-        // Delays from what was needed before up to this are crossed for the first time.
-        let crossed = slot.most.max(slot.before);
-        if bin > crossed {
-            self.crossed[crossed] += weight;
-            self.crossed[bin] -= weight;
-        }
-        slot.most = slot.most.max(bin);
-    }
-
-    fn scale(&mut self, factor: f64) {
-        self.needed.iter_mut().chain(&mut self.crossed).for_each(|weight| *weight *= factor);
-    }
-
-    fn clear(&mut self) {
-        self.needed.iter_mut().chain(&mut self.crossed).for_each(|weight| *weight = 0.0);
-    }
-
-    /// Takes all from `other`, moved by so many bins; what would leave stays at the end.
-    fn add(&mut self, other: &mut Histogram, moved: isize) {
-        for bin in 0..=BINS {
-            let to = bin.saturating_add_signed(moved).min(BINS);
-            self.needed[to] += std::mem::take(&mut other.needed[bin]);
-            self.crossed[to] += std::mem::take(&mut other.crossed[bin]);
-        }
     }
 }
 

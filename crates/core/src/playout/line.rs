@@ -103,8 +103,9 @@ const BENT_WINDOWS: i32 = 3;
 /// So many times what is usual is more than the scatter explains: the offset may have changed, too.
 const STEP: f64 = 3.0;
 
-/// No crystal is worse.
-const SKEW_MAX: f64 = 5e-3;
+/// No crystal is that bad, but a card that is none, on a machine that has no time for it, becomes so. What is more
+/// the resampler can't follow.
+const SKEW_MAX: f64 = 15e-3;
 
 impl Line {
     /// Of a clock of that rate, which has lost time when all that it counts was too late for

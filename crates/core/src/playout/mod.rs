@@ -253,6 +253,10 @@ impl Playout {
             self.stats.units_late += 1;
             return self.timeline.spend(unit);
         }
+        if self.pace.is_astray() {
+            self.begin_anew();
+            self.pace.restart_all();
+        }
         match unit.origin {
             Origin::First | Origin::Begin => self.pace.observe(&unit),
             Origin::Repair if !self.pace.knows_sender() => self.pace.observe(&unit),
@@ -359,10 +363,15 @@ impl Playout {
             return true;
         }
         self.foreign_in_a_row = 0;
-        self.timeline.clear(&mut self.stats);
+        self.begin_anew();
         self.pace.restart();
-        self.state = State::Waiting;
         false
+    }
+
+    /// Lets go of all that waits, and of what has been played.
+    fn begin_anew(&mut self) {
+        self.timeline.clear(&mut self.stats);
+        self.state = State::Waiting;
     }
 
     /// Starts the timeline when the first unit is due within the next `frames` frames of the

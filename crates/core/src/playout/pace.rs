@@ -139,6 +139,17 @@ impl Pace {
         self.origin = None;
     }
 
+    /// Whether the lines tell nothing any more: all that comes is later than any delay, for long.
+    pub fn is_astray(&self) -> bool {
+        self.target.is_astray()
+    }
+
+    /// Forgets our card as well.
+    pub fn restart_all(&mut self) {
+        self.card.restart();
+        self.restart();
+    }
+
     /// A timeline starts.
     pub fn start(&mut self) {
         self.since = self.turn;

@@ -43,8 +43,8 @@ pub(super) struct Target {
     missed: bool,
     looked: f64,
     held_until: f64,
-    /// Nothing is learnt while one outage's backlog arrives.
-    outage: bool,
+    /// Nothing is learnt while one outage's backlog arrives: since when it does.
+    outage: Option<f64>,
     target: f64,
     /// At least so much is needed by one unit in twenty.
     usual: f64,
@@ -85,6 +85,9 @@ const PRIOR: f64 = 10.0;
 const SEVERAL: f64 = 3.0;
 const PRIOR_LOSSES: f64 = 3.0;
 
+/// An outage's backlog takes no longer than this to arrive.
+const OUTAGE: f64 = 5.0;
+
 /// After a rise, for so long nothing is released.
 const HOLD: f64 = 10.0;
 
@@ -108,7 +111,7 @@ impl Target {
             missed: false,
             looked: 0.0,
             held_until: 0.0,
-            outage: false,
+            outage: None,
             target: f64::INFINITY,
             usual: 0.0,
         };
@@ -149,16 +152,22 @@ impl Target {
         self.advance(time);
         let late = needed > given;
         if needed >= BIN * BINS as f64 {
-            self.outage = true;
+            self.outage.get_or_insert(time);
         }
-        if self.outage {
-            self.outage = late;
+        if self.outage.is_some() {
+            self.outage.take_if(|_| !late);
             return false;
         }
         self.fresh.observe(time, needed, self.weight, &mut self.slot);
         self.edges.observe(time, needed);
         self.missed |= late;
         late
+    }
+
+    /// Whether all has been later than any delay for so long that it is no outage: what it is measured from is
+    /// wrong.
+    pub fn is_astray(&self) -> bool {
+        self.outage.is_some_and(|since| self.now - since > OUTAGE)
     }
 
     /// A unit was lost. At a delay of `needed` it would have come after all.

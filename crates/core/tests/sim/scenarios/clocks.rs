@@ -1,5 +1,7 @@
 //! Following the senders' crystals: soon, exactly, for days, each its own.
 
+use std::time::Duration;
+
 use super::*;
 
 /// The longest that the delay is from its median in a stretch, in milliseconds.
@@ -92,5 +94,36 @@ fn three_senders_are_each_followed_for_themselves() {
         assert!(heard.gaps.len() <= 2 && heard.repeated_frames == 0, "client {client}: {:?}", heard.gaps);
         let spread = heard.delay_from(30.0, 1.0) - heard.delay_from(30.0, 0.0);
         assert!(spread < 2.0, "client {client}: {spread:.2} ms");
+    }
+}
+
+#[test]
+fn a_card_that_becomes_slower_than_any_crystal_is_followed() {
+    // As the null sink of a sound server does on a machine that is ever busier.
+    let mut world = World::new(Server::new().auto(Profile::Talk));
+    let id = world.add(Client::l16(), Netem::ideal());
+    world.run(seconds(10.0));
+    for step in 1..=200 {
+        let now = world.now();
+        world.server().set_ppm(now, f64::from(step) * -40.0);
+        world.run(seconds(2.0));
+    }
+    let before = world.played(id);
+    world.run(seconds(60.0));
+    let played = world.played(id);
+    assert!(played.delay < Duration::from_millis(20), "{played:?}");
+    assert_eq!(played.concealed_samples, before.concealed_samples, "{played:?}");
+}
+
+#[test]
+fn what_no_clock_explains_is_heard_again_and_again() {
+    // Three per cent too fast, for ever.
+    let mut world = World::new(Server::new().auto(Profile::Talk).card(Card::new(2).ppm(30_000.0)));
+    let id = world.add(Client::l16(), Netem::ideal());
+    let mut silent = 0;
+    for _ in 0..90 {
+        world.run(seconds(10.0));
+        silent = if world.played(id).playing { 0 } else { silent + 1 };
+        assert!(silent < 2, "{:?}", world.played(id));
     }
 }

@@ -21,6 +21,8 @@ use super::needs::{BIN, BINS, Edges, Histogram, SLOT, Slot};
 /// Up at once, down slowly, and not before the delay was held for a while. All times in seconds.
 pub(super) struct Target {
     lambda: f64,
+    /// What one lost unit weighs, in late ones.
+    loss: f64,
     half_life: f64,
     release: f64,
     known: Histogram,
@@ -96,6 +98,7 @@ impl Target {
     pub fn new(profile: Profile) -> Self {
         let mut target = Self {
             lambda: 0.0,
+            loss: 1.0,
             half_life: 1.0,
             release: 0.0,
             known: Histogram::new(),
@@ -122,6 +125,7 @@ impl Target {
     /// Changes what an event is worth, from now on.
     pub fn set_profile(&mut self, profile: Profile) {
         self.lambda = profile.lambda() * 1e-3;
+        self.loss = profile.loss();
         self.half_life = profile.half_life();
         self.release = profile.release();
         self.looked = f64::NEG_INFINITY;
@@ -295,9 +299,9 @@ impl Target {
     /// So many late units weighs one that was lost: more where there were several in a short time.
     fn weight_of_losses(&self) -> f64 {
         if self.lost.crossed[0] < SEVERAL * self.weight {
-            return 1.0;
+            return self.loss;
         }
-        (self.weighted_time + PRIOR * self.weight) / (self.weighted_time + PRIOR_LOSSES * self.weight)
+        self.loss * (self.weighted_time + PRIOR * self.weight) / (self.weighted_time + PRIOR_LOSSES * self.weight)
     }
 
     /// What each delay costs, bin by bin.
@@ -340,6 +344,12 @@ impl Profile {
             Profile::Listen => 10.0,
             Profile::Hifi => 30.0,
         }
+    }
+
+    /// What one lost unit weighs, in late ones. It takes a copy, or a round trip, to have it back: who is live would
+    /// rather miss a little.
+    fn loss(self) -> f64 {
+        if self == Profile::Live { 0.5 } else { 1.0 }
     }
 
     /// What happened so many seconds ago counts half.

@@ -126,14 +126,19 @@ impl Feed {
         self.stream.as_ref().map_or(HEADER_BYTES, |stream| stream.sender.headers_max())
     }
 
+    /// The sender, where there is a link: what is known of a path that is gone limits nobody.
+    fn linked(&self) -> Option<&Sender> {
+        self.stream.as_ref().filter(|_| self.has_link()).map(|stream| &stream.sender)
+    }
+
     /// Whether its path carries less than is wanted.
     pub fn is_limited(&self) -> bool {
-        self.stream.as_ref().is_some_and(|stream| self.link.is_some() && stream.sender.budget_bps().is_some())
+        self.linked().is_some_and(|sender| sender.budget_bps().is_some())
     }
 
     /// What frames may take, bits per second with headers, where that is less than is wanted.
     pub fn frames_bps(&self) -> Option<f64> {
-        self.stream.as_ref()?.sender.frames_bps()
+        self.linked()?.frames_bps()
     }
 
     /// There is a link now.
@@ -219,12 +224,12 @@ impl Feed {
 
     /// How copies are to be coded, where some are to be sent.
     pub fn copies(&self) -> Option<copies::Settings> {
-        self.stream.as_ref().filter(|_| self.has_link()).and_then(|stream| stream.sender.copies())
+        self.linked()?.copies()
     }
 
     /// The share of what is sent that is lost, 0 to 1, where repairs and copies bring too little of it back.
     pub fn unprotected(&self) -> f64 {
-        self.stream.as_ref().filter(|_| self.has_link()).map_or(0.0, |stream| stream.sender.unprotected())
+        self.linked().map_or(0.0, Sender::unprotected)
     }
 
     pub fn say_goodbye(&mut self) {

@@ -33,7 +33,7 @@ fuzz-smoke: # each fuzz target for FUZZ_SECONDS; what it finds lands in fuzz/art
 measure: # tests that take minutes and print figures, one after the other; on a quiet machine
 	cargo test --release --locked --package audiostreamer --test restarts --test paths --test flood -- \
 		--ignored --nocapture --test-threads 1
-	cargo test --release --locked --package audiostreamer-core --test sim -- --ignored --nocapture a_day an_hour_over a_table_of_losses the_targets
+	cargo test --release --locked --package audiostreamer-core --test sim -- --ignored --nocapture
 
 bench: # beside other programs of the kind, in half an hour: see bench/README.md
 	cargo build --release --locked --workspace

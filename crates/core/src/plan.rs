@@ -79,7 +79,7 @@ pub fn plan(estimate: &Estimate, situation: &Situation) -> Plan {
     let unrepaired = unrepaired(estimate, situation, room);
     let mut best = Plan::default();
     for count in 1..=most {
-        if estimate.loss * unrepaired * lost_again(estimate, situation, &best) <= goal(unrepaired) {
+        if is_enough(estimate, situation, unrepaired, &best) {
             break;
         }
         let Some(next) = with_copies(count, estimate, situation, room) else { break };
@@ -96,13 +96,13 @@ pub fn plan(estimate: &Estimate, situation: &Situation) -> Plan {
 /// leaves no more lost than it may.
 pub fn unprotected(estimate: &Estimate, situation: &Situation, plan: &Plan) -> f64 {
     let unrepaired = situation.room.map_or(1.0, |room| unrepaired(estimate, situation, room));
-    let is_enough = estimate.loss * unrepaired * lost_again(estimate, situation, plan) <= goal(unrepaired);
-    if is_enough { 0.0 } else { estimate.loss }
+    if is_enough(estimate, situation, unrepaired, plan) { 0.0 } else { estimate.loss }
 }
 
-/// The share that may stay lost.
-fn goal(unrepaired: f64) -> f64 {
-    if unrepaired < 1.0 { GOAL_REPAIRED } else { GOAL }
+/// Whether no more stays lost than may.
+fn is_enough(estimate: &Estimate, situation: &Situation, unrepaired: f64, plan: &Plan) -> bool {
+    let goal = if unrepaired < 1.0 { GOAL_REPAIRED } else { GOAL };
+    estimate.loss * unrepaired * lost_again(estimate, situation, plan) <= goal
 }
 
 /// How many copies there may be so long after the last loss.

@@ -151,10 +151,10 @@ impl Protection {
         self.ceiling_bps = ceiling_bps;
     }
 
-    /// What copies and repairs take now, bits per second with headers.
-    pub fn taken_bps(&self) -> f64 {
-        let each = self.plan.copies.map_or(0.0, |copies| copies.bps());
-        each * self.plan.count() as f64 + self.loss * self.primary_bps()
+    /// What the ceiling leaves for the packets themselves, beside copies and repairs: bits per second with headers.
+    pub fn frames_bps(&self) -> Option<f64> {
+        let copies = self.plan.copies.map_or(0.0, |copies| copies.bps()) * self.plan.count() as f64;
+        self.ceiling_bps.map(|ceiling| ceiling - copies - self.loss * self.primary_bps())
     }
 
     /// What a packet takes on the wire beyond its payload, bytes.

@@ -122,8 +122,6 @@ pub struct Sender {
     bye_due: bool,
     event: Option<Event>,
     rate: Rate,
-    /// For all but reports.
-    ceiling_bps: Option<f64>,
     /// Of each packet beyond its own bytes.
     overhead: usize,
     /// RTP packets are as long as a multiple of the one, up to the other.
@@ -153,7 +151,6 @@ impl Sender {
             bye_due: false,
             event: None,
             rate: Rate::new(),
-            ceiling_bps: None,
             overhead: UDP_BYTES,
             padding: (0, 0),
             room: None,
@@ -296,8 +293,7 @@ impl Sender {
     /// All that is sent keeps below this, bits per second with headers: frames, copies, repairs and reports.
     /// `None` leaves that to the path.
     pub fn set_ceiling_bps(&mut self, bits_per_second: Option<f64>) {
-        self.ceiling_bps = bits_per_second.map(|ceiling| ceiling - REPORTS_BPS);
-        self.protection.set_ceiling(self.ceiling_bps);
+        self.protection.set_ceiling(bits_per_second.map(|ceiling| ceiling - REPORTS_BPS));
     }
 
     /// What may be sent in all, bits per second with headers, so that no queue grows on the way; `None`
@@ -309,8 +305,7 @@ impl Sender {
     /// What of that, and of the ceiling, is for the frames, bits per second with headers: under a ceiling they
     /// give way to what is sent more than once. `None` where nothing limits it.
     pub fn frames_bps(&self) -> Option<f64> {
-        let below = self.ceiling_bps.map(|ceiling| ceiling - self.protection.taken_bps());
-        self.rate.budget_bps().into_iter().chain(below).reduce(f64::min)
+        self.rate.budget_bps().into_iter().chain(self.protection.frames_bps()).reduce(f64::min)
     }
 
     /// How much later than the fastest a packet may come and still be played, as the receiver says.

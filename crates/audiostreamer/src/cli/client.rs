@@ -79,7 +79,7 @@ pub struct ClientArgs {
     pub frame: Option<Duration>,
     /// All that is sent to one server, bits per second at the most: sound, headers, and what is sent more than
     /// once. Opus takes what the rest leaves, in longer frames where headers would take most of it [default: 96k
-    /// for its sound, for voice 48k, and what it takes to bring that over]
+    /// for its sound, for voice 64k, and what it takes to bring that over]
     #[arg(long, value_name = "RATE", value_parser = values::bitrate)]
     pub bitrate: Option<u32>,
     /// What is sent more than once over UDP, in case it is lost: off; auto, what the path asks for and nothing

@@ -170,6 +170,15 @@ impl Decoder {
         }
     }
 
+    /// Whether it knows more of the sound when it has decoded that of another encoder. What is coded another way
+    /// (speech beside music) makes Opus forget what it knew, and it is too loud or too quiet for 60 ms.
+    pub fn learns_from(&self, payload: &[u8]) -> bool {
+        match self {
+            Decoder::Pcm { .. } => false,
+            Decoder::Opus(decoder) => decoder.learns_from(payload),
+        }
+    }
+
     /// Writes what `following`, the payload that comes `gap` frames later, tells of the sound that is
     /// lost before it, over the start of `samples`; returns how many frames that is, zero where it
     /// tells nothing and the loss must be [made up](Self::conceal). With room for

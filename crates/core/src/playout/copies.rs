@@ -115,8 +115,8 @@ impl Copies {
 
     /// Whether what sounds between these times is there, ready or waiting.
     pub fn reach(&self, from: MediaTime, to: MediaTime) -> bool {
-        let next = self.buffer.front().filter(|unit| unit.time <= self.end()).map_or(self.end(), Unit::end);
-        self.covers(from) && next >= to
+        let ready = if self.covers(from) { self.end() } else { from };
+        self.buffer.front().filter(|unit| unit.time <= ready).map_or(ready, Unit::end) >= to
     }
 
     /// What sounds from `time` on, and beyond what is there; returns what is spent by it.
@@ -195,5 +195,31 @@ impl Copies {
         self.sound.clear();
         self.start = MediaTime(i64::MIN);
         self.unit.take().or_else(|| self.buffer.pop_front())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Instant;
+    use crate::codec::opus::{Encoder, Settings};
+    use crate::playout::Origin;
+
+    #[test]
+    fn copies_that_follow_each_other_reach_on_and_not_over_a_gap() {
+        let mut copies = Copies::new(2).unwrap();
+        let mut encoder = Encoder::new(2, Settings::default()).unwrap();
+        for time in [0, 480, 1440] {
+            let mut payload = Vec::new();
+            encoder.encode(&[0.0; 480 * 2], &mut payload).unwrap();
+            let unit =
+                Unit { time: MediaTime(time), frames: 480, arrived: Instant::default(), origin: Origin::Copy, payload };
+            assert!(matches!(copies.insert(unit), Inserted::Kept));
+        }
+        copies.turn_to(MediaTime(0));
+        let reach = |from, to| copies.reach(MediaTime(from), MediaTime(to));
+        assert!(reach(0, 480) && reach(100, 580));
+        assert!(reach(480, 960), "the next one begins where the last has ended");
+        assert!(!reach(480, 961) && !reach(960, 1440));
     }
 }

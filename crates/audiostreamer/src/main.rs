@@ -34,14 +34,19 @@ fn run(command: Command) -> Result<(), Error> {
     match command {
         Command::Server(args) => {
             let config = args.config()?;
-            if let Some(encryption) = &config.encryption {
-                cli::trust::welcome(encryption, config.listen)?;
-            }
+            let invites = match &config.encryption {
+                Some(encryption) => cli::trust::welcome(encryption, config.listen)?,
+                None => false,
+            };
             // The server's loop stands between the network and the card.
             let _ = device::priority::raise_for_audio();
             let sound_on_stdout = matches!(config.sink, SinkSpec::Stdout(_));
             let (remote, commands) = server::Remote::new();
             let show = args.verbosity.show(Controls::Server(remote), sound_on_stdout || args.stats.use_stdout())?;
+            let show = match show {
+                Show::View(controls) if invites && !args.verbosity.tui => Show::ViewOfClients(controls),
+                show => show,
+            };
             let statistics = args.stats.start(sound_on_stdout)?;
             with_console(&args.verbosity, &args.wire, (show, statistics), async |console, ended| {
                 server::run_with(config, commands, told(console), ended).await.map(drop)

@@ -115,9 +115,10 @@ impl fmt::Display for Event {
             Event::OutputGone { why } => write!(f, "{why}; trying to open it again"),
             Event::OutputClosed => f.write_str("standard output is closed: nobody reads what is played any more"),
             Event::Gap(gap) => gap.fmt(f),
-            Event::NoRealTime => {
-                f.write_str("no real-time priority (see `ulimit -r`); sound may stutter when the machine is busy")
-            }
+            Event::NoRealTime => f.write_str(
+                "no real-time priority: sound may stutter when the machine is busy; `audiostreamer doctor` says how \
+                     to get it",
+            ),
             Event::Waiting { peer, why } => write!(f, "waiting for {peer}: {why}"),
             Event::Way { peer, via, down: None } => write!(f, "{via} works, of those to {peer}"),
             Event::Way { peer, via, down: Some(why) } => write!(f, "{via} is down, of those to {peer}: {why}"),

@@ -98,9 +98,14 @@ fn a_server_is_seen_and_commanded_in_eighty_by_twenty_four() {
     let Some(terminal) = Terminal::open(80, 24) else { return };
     let port = port::free();
     terminal.run("", &format!("server --listen 127.0.0.1:{port} --output null"));
-    terminal.wait_for_all(&["audiostreamer server", "waiting for a client", "profile talk", "q quit"]);
+    // The invite can be read until somebody has come.
+    let screen = terminal.wait_for_all(&["audiostreamer://127.0.0.1:", "listening on", "waiting for a client"]);
+    assert!(!screen.contains("q quit"), "{screen}");
     let client = tone(terminal.home.path(), port);
     terminal.wait_for_all(&[
+        "audiostreamer server  127.0.0.1:",
+        "profile talk",
+        "q quit",
         "> 127.0.0.1:",
         "opus  udp encrypted",
         "+0 dB",

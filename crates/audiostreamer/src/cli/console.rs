@@ -11,11 +11,14 @@ use audiostreamer_core::Instant;
 use super::stats::Statistics;
 use super::view::{Controls, Next, View};
 use crate::clock;
-use crate::report::Report;
+use crate::report::{Event, Report};
 
 /// Reports that wait to be written: about 5 s of statuses. When the terminal is stuck, later ones
 /// are dropped; sound never waits for text.
 const WAITING_MAX: usize = 128;
+
+/// Of what happens before the first client comes, the view is told so much: where it listens, what it plays on.
+const EVENTS_MAX: usize = 64;
 
 /// On a terminal the status is redrawn at every report, otherwise a line is printed so often.
 const STATUS_LINE_INTERVAL: Duration = Duration::from_secs(1);
@@ -28,6 +31,8 @@ const KEYS_INTERVAL: Duration = Duration::from_millis(50);
 pub enum Show {
     /// The terminal view, where keys change this.
     View(Controls),
+    /// Lines until a client has come, for there is something above them to be read; then the view.
+    ViewOfClients(Controls),
     /// Lines and statuses.
     Lines,
     /// Lines alone.
@@ -69,13 +74,13 @@ fn write_all(inbox: &Receiver<Report>, show: Show, mut statistics: Statistics) {
     loop {
         let report = match &screen {
             Screen::View(_) => inbox.recv_timeout(KEYS_INTERVAL),
-            Screen::Lines(_) => inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            Screen::Lines(_) | Screen::LinesFirst { .. } => inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
         };
         let now = clock::now();
         match report {
             Ok(report) => {
                 statistics.handle_report(now, &report);
-                screen.handle_report(now, report);
+                screen = screen.handle_report(now, report);
             }
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => break,
@@ -88,26 +93,59 @@ fn write_all(inbox: &Receiver<Report>, show: Show, mut statistics: Statistics) {
 enum Screen {
     View(Box<View>),
     Lines(Lines),
+    LinesFirst {
+        lines: Lines,
+        controls: Controls,
+        /// For the view, when it comes.
+        events: Vec<Report>,
+    },
 }
 
 impl Screen {
     fn new(show: Show) -> Self {
         let status = !matches!(show, Show::Events);
-        let Show::View(controls) = show else { return Screen::Lines(Lines::new(status)) };
+        let lines = Lines::new(status);
+        match show {
+            Show::View(controls) => Self::view(lines, controls),
+            Show::ViewOfClients(controls) => Screen::LinesFirst { lines, controls, events: Vec::new() },
+            Show::Lines | Show::Events => Screen::Lines(lines),
+        }
+    }
+
+    fn view(mut lines: Lines, controls: Controls) -> Self {
+        lines.clear();
         match View::start(clock::now(), controls) {
             Ok(view) => Screen::View(Box::new(view)),
             Err(error) => {
-                let mut lines = Lines::new(status);
                 lines.line(&format!("no terminal view: {}", crate::error::plain(&error)));
                 Screen::Lines(lines)
             }
         }
     }
 
-    fn handle_report(&mut self, now: Instant, report: Report) {
+    fn handle_report(self, now: Instant, report: Report) -> Self {
         match self {
-            Screen::View(view) => view.handle_report(now, report),
-            Screen::Lines(lines) => lines.show(&report),
+            Screen::View(mut view) => {
+                view.handle_report(now, report);
+                Screen::View(view)
+            }
+            Screen::Lines(mut lines) => {
+                lines.show(&report);
+                Screen::Lines(lines)
+            }
+            Screen::LinesFirst { lines, controls, events }
+                if matches!(report, Report::Event(Event::ClientStarted { .. })) =>
+            {
+                let view = Self::view(lines, controls);
+                events.into_iter().chain([report]).fold(view, |view, event| view.handle_report(now, event))
+            }
+            Screen::LinesFirst { mut lines, controls, mut events } => {
+                lines.show(&report);
+                if matches!(report, Report::Event(_)) && events.len() < EVENTS_MAX {
+                    events.push(report);
+                }
+                Screen::LinesFirst { lines, controls, events }
+            }
         }
     }
 
@@ -118,14 +156,14 @@ impl Screen {
                 Ok(Next::Stays) => self,
                 Ok(Next::Leaves) | Err(_) => Screen::Lines(self.into_lines()),
             },
-            Screen::Lines(_) => self,
+            Screen::Lines(_) | Screen::LinesFirst { .. } => self,
         }
     }
 
     /// Gives the terminal back, with what happened meanwhile.
     fn into_lines(self) -> Lines {
         match self {
-            Screen::Lines(lines) => lines,
+            Screen::Lines(lines) | Screen::LinesFirst { lines, .. } => lines,
             Screen::View(view) => {
                 let happened = view.leave();
                 let mut lines = Lines::new(true);

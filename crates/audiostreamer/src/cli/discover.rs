@@ -124,8 +124,7 @@ pub fn somebody_is_there() -> bool {
 fn which(servers: &[Server]) -> String {
     let lines: Vec<String> = servers.iter().map(|server| format!("\n  {}", in_words(server))).collect();
     format!(
-        "say which server, as in `audiostreamer client {}`; these announce themselves, and none of them is the only \
-         one that is known here:{}",
+        "say which server, as in `audiostreamer client {}`; these announce themselves:{}",
         servers.first().map(|(found, _)| found.address()).unwrap_or_default(),
         lines.concat()
     )

@@ -83,6 +83,10 @@ impl InviteArgs {
     pub fn run(&self) -> Result<(), Error> {
         let state = State::open()?;
         let list = AccessList::of(&state);
+        if self.list && list.entries()?.is_empty() {
+            eprintln!("audiostreamer: nobody is on the list, and no invite is open");
+            return Ok(());
+        }
         if self.list {
             return print(&table(&list.entries()?, clock::unix_seconds()));
         }
@@ -101,25 +105,28 @@ impl InviteArgs {
 }
 
 /// Tells the user of a server that is about to start who may play. Where nobody may yet and
-/// somebody reads it, that is an invite; never in a log, where a token has no business.
-pub fn welcome(encryption: &Encryption, listen: SocketAddr) -> Result<(), Error> {
+/// somebody reads it, that is an invite; never in a log, where a token has no business. Returns whether
+/// there is one to be read.
+pub fn welcome(encryption: &Encryption, listen: SocketAddr) -> Result<bool, Error> {
     let Encryption { gate, .. } = encryption;
     if gate.open {
         eprintln!("audiostreamer: open to everybody who reaches this port (--open)");
-        return Ok(());
+        return Ok(false);
     }
-    let Some(list) = &gate.list else { return Ok(()) };
+    let Some(list) = &gate.list else { return Ok(false) };
     let entries = list.entries()?;
     let now = clock::unix_seconds();
     let clients = entries.iter().filter(|entry| matches!(entry, Listed::Client { .. })).count();
     let invites = entries.iter().filter(|entry| entry.is_valid(now)).count() - clients;
     // Where any free port will do, it is not known yet.
-    if clients == 0 && io::stderr().is_terminal() && listen.port() != 0 {
+    let invites_somebody = clients == 0 && io::stderr().is_terminal() && listen.port() != 0;
+    if invites_somebody {
         let host = if listen.ip().is_unspecified() { own_host() } else { listen.ip().to_string() };
         let token = list.invite("first", Some(FIRST_HOLDS))?;
         let invite = Invite { host, port: listen.port(), key: gate.own, token };
+        eprintln!("{}", picture(&invite, &io::stderr())); // which is higher than many a terminal
         eprintln!("Whoever is to play here says, within a day (`audiostreamer invite` makes more of these):");
-        eprintln!("\n  audiostreamer client \"{invite}\"\n\n{}", picture(&invite, &io::stderr()));
+        eprintln!("\n  audiostreamer client \"{invite}\"\n");
     } else {
         eprintln!(
             "audiostreamer: may play here: this user, {}, {} (`audiostreamer invite` lets somebody in)",
@@ -127,7 +134,7 @@ pub fn welcome(encryption: &Encryption, listen: SocketAddr) -> Result<(), Error>
             count(invites, "open invite", "open invites"),
         );
     }
-    Ok(())
+    Ok(invites_somebody)
 }
 
 const FIRST_HOLDS: Duration = Duration::from_secs(24 * 3600);

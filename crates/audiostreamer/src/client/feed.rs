@@ -14,7 +14,7 @@ use super::{Media, WireFormat};
 use crate::clock;
 use crate::error::Error;
 use crate::link::quic::DATAGRAM_BYTES_MIN;
-use crate::link::{self, Link, LinkEvent, SharedLink, Transport, mismatch};
+use crate::link::{self, Link, LinkEvent, SharedLink, Transport, Via, mismatch};
 use crate::report::Event;
 use crate::trust::AuthError;
 
@@ -23,6 +23,9 @@ const SILENT: Duration = Duration::from_secs(5);
 
 /// A link that has not been refused for so long counts as streaming even if nothing comes back.
 const UNREFUSED: Duration = Duration::from_millis(500);
+
+/// So many reasons why there is no link are reported; more would be one that is never the same twice.
+const REASONS_MAX: usize = 8;
 
 /// What a feed has to know of its destination.
 #[derive(Clone, Debug)]
@@ -41,8 +44,10 @@ pub(super) struct Feed {
     /// Of the present format, none until the source is open.
     stream: Option<Stream>,
     link: Option<SharedLink>,
-    /// Why there is no link, as last reported: the same reason is reported once.
-    down: Option<String>,
+    /// Why there is no link, as reported: the same reason is reported once.
+    down: Vec<String>,
+    /// Ways that are down, as reported.
+    ways_down: Vec<Via>,
     /// When the link came up, and when the server was last heard over it.
     up_since: Option<Instant>,
     heard: Option<Instant>,
@@ -78,7 +83,8 @@ impl Feed {
             media,
             stream: None,
             link: None,
-            down: None,
+            down: Vec::new(),
+            ways_down: Vec::new(),
             up_since: None,
             heard: None,
             answer: Answer::Unknown,
@@ -165,14 +171,14 @@ impl Feed {
                 if self.to.no_wait {
                     return self.fail(Error::Network { peer: self.peer(), why });
                 }
-                if self.down.as_ref() != Some(&why) {
+                if !self.down.contains(&why) && self.down.len() < REASONS_MAX {
                     say(Event::Waiting { peer: self.peer(), why: why.clone() });
-                    self.down = Some(why);
+                    self.down.push(why);
                 }
             }
             LinkEvent::Failed(error) => self.fail(error),
             LinkEvent::Met(key) => say(Event::Met { peer: self.peer(), key }),
-            LinkEvent::Way { via, down } => say(Event::Way { peer: self.peer(), via, down }),
+            LinkEvent::Way { via, down } => self.handle_way(via, down, say),
             LinkEvent::Silent | LinkEvent::Heard => {}
             LinkEvent::Packet(bytes) if !self.to.encrypted && mismatch::is_encrypted_only(&bytes) => {
                 self.fail(AuthError::ServerIsSecure { peer: self.peer() }.into());
@@ -189,6 +195,18 @@ impl Feed {
                 self.answer = Answer::Ready;
             }
         }
+    }
+
+    /// One of several ways is up, or down; it is tried again all the time, and that it is still down is no news.
+    fn handle_way(&mut self, via: Via, down: Option<String>, say: &impl Fn(Event)) {
+        let reported = self.ways_down.iter().position(|way| *way == via);
+        match (&down, reported) {
+            (Some(_), Some(_)) => return,
+            (Some(_), None) => self.ways_down.push(via.clone()),
+            (None, Some(index)) => _ = self.ways_down.swap_remove(index),
+            (None, None) => {}
+        }
+        say(Event::Way { peer: self.peer(), via, down });
     }
 
     /// Sends one frame, where there is a link. Where there is none, media time runs on.
@@ -318,7 +336,7 @@ impl Feed {
         if let (Some(stream), Some((transport, encrypted))) = (&self.stream, link)
             && self.up_since.take().is_some()
         {
-            self.down = None;
+            self.down.clear();
             say(Event::Streaming { peer: self.peer(), transport, encrypted, format: stream.description.clone() });
         }
     }

@@ -18,6 +18,9 @@ use crate::error::Error;
 use compare::{Comparison, compare};
 use leg::{Leg, Measured};
 
+/// Opus alone leaves more than that of the signal.
+const ALIKE: f64 = 0.95;
+
 const RECORDING: &str = "audiostreamer-demo.wav";
 
 /// How long the microphone is listened to.
@@ -62,6 +65,9 @@ fn tell_comparison(comparison: &Comparison) {
     let Comparison { offset, correlation, gain_decibels, seconds } = comparison;
     say(&format!("   {seconds:.1} s sent; it begins {offset:.3} s into the recording"));
     say(&format!("   likeness (correlation) {correlation:.4} of 1, level {gain_decibels:+.1} dB"));
+    if *correlation < ALIKE {
+        say("   that is less than it should be: was this machine busy? `audiostreamer doctor` looks for the cause");
+    }
 }
 
 fn tell_latency(measured: &Measured) {

@@ -69,8 +69,13 @@ pub async fn check(config: &Config) -> (Vec<Finding>, Cards) {
 }
 
 fn no_device(check: &'static str, why: device::Error) -> Finding {
-    Finding::new(check, Verdict::NoDevice, why.to_string())
-        .advise(format!("`audiostreamer devices` lists what there is; --{check} NAME takes another one"))
+    let finding = Finding::new(check, Verdict::NoDevice, why.to_string());
+    match device::list::devices().is_empty() {
+        true => finding, // the reason says what works without any
+        false => {
+            finding.advise(format!("`audiostreamer devices` lists what there is; --{check} NAME takes another one"))
+        }
+    }
 }
 
 /// What an open card leaves behind.

@@ -44,7 +44,9 @@ struct Fit {
     /// Where the present window began, and the least that anything in it was off the line.
     since: f64,
     least: f64,
-    /// How far the windows scatter around the line.
+    /// How far the windows lie off the line, and how far they scatter around that: a clock that has changed its
+    /// pace is off all the time, and the less they scatter, the sooner that is seen.
+    bias: f64,
     scatter: f64,
     /// Windows in a row that were all on the same side of it, further away than that explains.
     bent: i32,
@@ -192,6 +194,7 @@ impl Fit {
             locking: WINDOWS_FIRST,
             since: time,
             least,
+            bias: 0.0,
             scatter,
             bent: 0,
             off: None,
@@ -234,7 +237,9 @@ impl Fit {
             return; // the offset is that of the least already
         }
         let usual = USUAL + 3.0 * self.scatter;
-        self.scatter += f64::max(0.05, 1.0 / f64::from(self.windows)) * (error.abs().min(usual) - self.scatter);
+        let share = f64::max(0.05, 1.0 / f64::from(self.windows));
+        self.scatter += share * ((error - self.bias).abs().min(usual) - self.scatter);
+        self.bias += share * (error - self.bias);
         self.watch_bend(error, usual);
         self.locking = self.locking.saturating_sub(1);
         self.correct(if self.locking > 0 { error } else { error.clamp(-usual, usual) }, span);
@@ -328,6 +333,29 @@ mod tests {
         follow(&mut line, 24_000..25_000, 0.0, |n| bend(n) + exponential(n, 50e-6));
         let error = line.time_of(25_000.0 * 240.0).unwrap() - 125.0 - bend(25_000);
         assert!(error.abs() < 10e-6, "{error}");
+    }
+
+    /// As a card that warms up, or is none on a machine that becomes busy: never so fast that it shows at once.
+    #[test]
+    fn a_pace_that_changes_gradually_is_followed_and_not_taken_for_scatter() {
+        for (ppm_per_second, jitter) in [(0.3, 50e-6), (3.0, 0.2e-3), (3.0, 1e-3), (30.0, 1e-3), (-60.0, 3e-3)] {
+            let mut line = Line::new(48_000, 0.5);
+            follow(&mut line, 0..24_000, 0.0, |n| exponential(n, jitter));
+            let bend = |n: u32| {
+                let time = (f64::from(n) - 24_000.0) * 0.005;
+                let changing = time.min(60.0);
+                ppm_per_second * 1e-6 * (changing * changing / 2.0 + changing * (time - changing))
+            };
+            let error =
+                |line: &Line, n: u32| line.time_of(f64::from(n) * 240.0).unwrap() - f64::from(n) * 0.005 - bend(n);
+            for n in (24_000..48_000).step_by(200) {
+                follow(&mut line, n..n + 200, 0.0, |n| bend(n) + exponential(n, jitter));
+                let error = error(&line, n + 200);
+                assert!(error.abs() < 4e-3, "{ppm_per_second} ppm/s: {error} s off at {n}");
+            }
+            assert!(error(&line, 48_000).abs() < 0.2e-3, "{}", error(&line, 48_000));
+            assert!((line.skew() * 1e6 - ppm_per_second * 60.0).abs() < 15.0, "{}", line.skew());
+        }
     }
 
     #[test]

@@ -83,12 +83,12 @@ impl InviteArgs {
     pub fn run(&self) -> Result<(), Error> {
         let state = State::open()?;
         let list = AccessList::of(&state);
-        if self.list && list.entries()?.is_empty() {
-            eprintln!("audiostreamer: nobody is on the list, and no invite is open");
-            return Ok(());
-        }
         if self.list {
-            return print(&table(&list.entries()?, clock::unix_seconds()));
+            let entries = list.entries()?;
+            if entries.is_empty() {
+                eprintln!("audiostreamer: nobody is on the list, and no invite is open");
+            }
+            return print(&table(&entries, clock::unix_seconds()));
         }
         if let Some(name) = &self.revoke {
             let (invites, clients) = list.revoke(name)?;

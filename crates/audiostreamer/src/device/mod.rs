@@ -176,6 +176,15 @@ impl Error {
             Error::File(_) => 6,
         }
     }
+
+    /// Whether another device of this machine could be taken instead.
+    pub(crate) fn leaves_a_choice(&self) -> bool {
+        match self {
+            Error::Card(CardError::NoDefault { .. }) => false,
+            Error::Card(CardError::NotFound { available, .. }) => !available.is_empty(),
+            Error::Card(_) | Error::File(_) => true,
+        }
+    }
 }
 
 /// Prints the devices of this machine on standard output: a table, or JSON.

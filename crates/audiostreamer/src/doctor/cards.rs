@@ -70,11 +70,11 @@ pub async fn check(config: &Config) -> (Vec<Finding>, Cards) {
 
 fn no_device(check: &'static str, why: device::Error) -> Finding {
     let finding = Finding::new(check, Verdict::NoDevice, why.to_string());
-    match device::list::devices().is_empty() {
-        true => finding, // the reason says what works without any
-        false => {
+    match why.leaves_a_choice() {
+        true => {
             finding.advise(format!("`audiostreamer devices` lists what there is; --{check} NAME takes another one"))
         }
+        false => finding, // the reason says what works without any
     }
 }
 

@@ -175,7 +175,7 @@ fn secrecy(encrypted: bool) -> &'static str {
 
 fn played(counted: &server::Counted, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let server::Counted { duration, clients, packets_received, packets_lost, refusals, .. } = counted;
-    write!(f, "played {:.1} s from {}", duration.as_secs_f64(), Count(*clients, "client"))?;
+    write!(f, "played {} in {:.1} s", Count(*clients, "client"), duration.as_secs_f64())?;
     write!(f, ", {packets_received} packets, {packets_lost} lost, {} refused", refusals.all_packets())?;
     write!(f, ", {} concealed", Milliseconds(counted.concealed))?;
     if refusals.all_connections() > 0 {

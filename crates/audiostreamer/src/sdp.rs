@@ -24,11 +24,12 @@ pub fn write(
     std::fs::write(path, text).map_err(|error| failed(path, plain(&error)))
 }
 
-/// Reads which payload type means what, beyond those that are agreed anyway.
-pub fn read(path: &Path) -> Result<PayloadTypes, Error> {
+/// Reads which payload type means what, beyond those that are agreed anyway, and to which port it is sent.
+pub fn read(path: &Path) -> Result<(PayloadTypes, u16), Error> {
     let text = std::fs::read(path).map_err(|error| failed(path, plain(&error)))?;
     let session = parse(&text).map_err(|error| failed(path, format!("not a session description: {error}")))?;
     payload_types(&session)
+        .zip(session.medias.iter().find(|media| media.media == "audio").map(|media| media.port))
         .ok_or_else(|| failed(path, "describes no audio in opus, L16 or L24; those are what can be played"))
 }
 
@@ -148,8 +149,9 @@ mod tests {
         let path = std::env::temp_dir().join(format!("audiostreamer-{}.sdp", std::process::id()));
         for (payload_type, format) in [(96, Format::OPUS), (120, Format::l24(96_000, 1)), (10, Format::l16(44_100, 2))]
         {
-            write(&path, ("127.0.0.1", 5004), Transport::Udp, payload_type, format).unwrap();
-            assert_eq!(read(&path).unwrap().format(payload_type), Some(format));
+            write(&path, ("127.0.0.1", 5006), Transport::Udp, payload_type, format).unwrap();
+            let (types, port) = read(&path).unwrap();
+            assert_eq!((types.format(payload_type), port), (Some(format), 5006));
         }
         std::fs::remove_file(&path).unwrap();
     }

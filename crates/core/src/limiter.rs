@@ -14,6 +14,20 @@ const RELEASE: Duration = Duration::from_millis(200);
 /// What is even louder, 60 dB beyond full scale, is nonsense that may not silence the rest for long.
 const PEAK_MAX: f32 = 1e3;
 
+/// Less than full scale: a tone's next crest is never quite the last one.
+const LOUD: f32 = 0.99;
+
+/// The loudest of these samples. In lanes: where one maximum waits for the one before, most of the time is spent
+/// waiting.
+pub(crate) fn peak(samples: &[f32]) -> f32 {
+    let (lanes, rest) = samples.as_chunks::<8>();
+    let mut most = [0.0f32; 8];
+    for lane in lanes {
+        most.iter_mut().zip(lane).for_each(|(most, sample)| *most = most.max(sample.abs()));
+    }
+    most.iter().chain(rest).fold(0.0, |peak, sample| peak.max(sample.abs()))
+}
+
 /// Lowers the whole where it would go beyond full scale, all channels alike, and lets it come back
 /// slowly. It adds no delay: it does not look ahead, so that the first quarter of a wave that is too
 /// loud is flattened, as by clipping, and only what follows keeps its shape. Below full scale every
@@ -35,6 +49,10 @@ impl Limiter {
 
     /// Brings interleaved `samples` within full scale; returns the lowest gain that this took.
     pub fn apply(&mut self, samples: &mut [f32], channels: usize) -> f32 {
+        if self.gain == 1.0 && peak(samples) <= LOUD {
+            self.held_frames = self.held_frames.saturating_sub((samples.len() / channels) as u64);
+            return self.gain;
+        }
         let mut lowest = self.gain;
         for frame in samples.chunks_exact_mut(channels) {
             let peak = frame.iter().fold(0.0f32, |peak, sample| peak.max(sample.abs()));
@@ -49,8 +67,7 @@ impl Limiter {
     }
 
     fn follow(&mut self, peak: f32) {
-        if peak * self.gain > 0.99 {
-            // A tone's next crest is never quite the last one.
+        if peak * self.gain > LOUD {
             self.gain = self.gain.min(1.0 / peak.min(PEAK_MAX));
             self.held_frames = self.hold_frames;
         } else if self.held_frames > 0 {
@@ -98,6 +115,16 @@ mod tests {
             assert!(limited < -60.0, "{hertz} Hz: {limited} dB");
             assert!(distortion(&clipped, hertz) > -20.0, "clipping would be heard");
         }
+    }
+
+    #[test]
+    fn the_peak_is_that_of_any_place() {
+        for (length, place) in [(1, 0), (7, 3), (8, 7), (9, 8), (256, 100)] {
+            let mut samples = vec![0.25; length];
+            samples[place] = -0.75;
+            assert_eq!(peak(&samples), 0.75);
+        }
+        assert_eq!(peak(&[]), 0.0);
     }
 
     #[test]

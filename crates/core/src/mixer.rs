@@ -14,7 +14,7 @@ use std::time::Duration;
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use crate::playout::{self, Latency, Playout, Profile, Unit};
-use crate::{Fader, Instant, Limiter, duration_of};
+use crate::{Fader, Instant, Limiter, duration_of, limiter};
 
 /// Units on the way to one voice: as many as it can hold. A stalled connection gives out all that
 /// it held back between two callbacks, and the newest of it must not be what finds no room.
@@ -299,9 +299,10 @@ impl Mixer {
             voice.fill(now, block);
             out.iter_mut().zip(&*block).for_each(|(sum, sample)| *sum += sample);
         }
-        for sample in &*out {
-            self.level.peak = self.level.peak.max(sample.abs());
-            self.level.clipped_samples += u64::from(sample.abs() > 1.0);
+        let peak = limiter::peak(out);
+        self.level.peak = self.level.peak.max(peak);
+        if peak > 1.0 {
+            self.level.clipped_samples += out.iter().filter(|sample| sample.abs() > 1.0).count() as u64;
         }
         let gain = self.limiter.apply(out, self.channels);
         self.level.limiter_gain = self.level.limiter_gain.min(gain);

@@ -5,6 +5,7 @@ use audiostreamer_core::playout::{Latency, Profile};
 use audiostreamer_core::sender::Redundancy;
 use audiostreamer_core::{ChannelMap, Codec};
 use clap::{Args, ValueEnum};
+use std::net::Ipv6Addr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -24,10 +25,9 @@ use crate::{client, sdp, server};
 /// `audiostreamer server`.
 #[derive(Debug, Args)]
 pub struct ServerArgs {
-    /// Where to listen: ADDR:PORT or PORT
-    #[arg(long, value_name = "ADDR:PORT", default_value = "5004",
-        value_parser = |text: &str| values::listen(text, DEFAULT_PORT))]
-    pub listen: std::net::SocketAddr,
+    /// Where to listen: ADDR:PORT or PORT; when not given 5004, or the port of --sdp
+    #[arg(long, value_name = "ADDR:PORT", value_parser = |text: &str| values::listen(text, DEFAULT_PORT))]
+    pub listen: Option<std::net::SocketAddr>,
     /// What to listen for
     #[arg(long, value_enum, default_value_t = ServerProtocol::Both)]
     pub protocol: ServerProtocol,
@@ -127,10 +127,13 @@ impl From<ProfileArg> for Profile {
 impl ServerArgs {
     /// What the server is to do.
     pub fn config(&self) -> Result<server::Config, Error> {
-        let wire = match (&self.wire.raw, &self.wire.sdp) {
-            (Some(format), _) => server::WireFormat::Raw((*format).into()),
-            (None, Some(path)) => server::WireFormat::Rtp(Box::new(sdp::read(path)?)),
-            (None, None) => server::WireFormat::Rtp(Box::default()),
+        let (wire, port) = match (&self.wire.raw, &self.wire.sdp) {
+            (Some(format), _) => (server::WireFormat::Raw((*format).into()), DEFAULT_PORT),
+            (None, Some(path)) => {
+                let (types, port) = sdp::read(path)?;
+                (server::WireFormat::Rtp(Box::new(types)), port)
+            }
+            (None, None) => (server::WireFormat::Rtp(Box::default()), DEFAULT_PORT),
         };
         if let (server::WireFormat::Raw(_), true) = (&wire, self.duplex) {
             return Err(Error::Usage("--duplex needs more than bare samples: leave out --raw".into()));
@@ -145,7 +148,7 @@ impl ServerArgs {
         let cleaning = self.cleaning.cleaning();
         let played = cleaning.echo_of.clone();
         Ok(server::Config {
-            listen: self.listen,
+            listen: self.listen.unwrap_or_else(|| (Ipv6Addr::UNSPECIFIED, port).into()),
             udp: self.protocol != ServerProtocol::Tcp,
             tcp: self.protocol != ServerProtocol::Udp,
             sink,

@@ -57,7 +57,9 @@ async fn demonstrate() -> Result<(), Error> {
     let leg = Leg { source, sink: SinkSpec::Null, length: Some(LISTEN) };
     tell_device_leg(leg.run().await, "it works when the level below is that of what was said")?;
 
-    say("Next: `audiostreamer server` here, `audiostreamer client HOST` on another machine.");
+    // It may not be installed: then its name alone says nothing to the shell.
+    let program = std::env::args().next().unwrap_or_else(|| "audiostreamer".into());
+    say(&format!("Next: `{program} server` here, `audiostreamer client HOST` on another machine."));
     Ok(())
 }
 

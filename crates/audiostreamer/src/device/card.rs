@@ -98,7 +98,10 @@ impl Target {
             DeviceSpec::On(host @ (Host::Alsa | Host::Jack), name) => {
                 return Ok(Self::new(*host, name));
             }
-            DeviceSpec::On(host, name) if name.is_empty() => return Ok(Self::new(*host, "")),
+            // Where no server runs, opening says so.
+            DeviceSpec::On(host, name) if name.is_empty() || !pulse_card::is_reachable() => {
+                return Ok(Self::new(*host, name));
+            }
             DeviceSpec::On(host, _) => spec.pick(&devices_of(*host), direction)?.clone(),
             DeviceSpec::Index(_) | DeviceSpec::Name(_) => spec.pick(&devices(), direction)?.clone(),
         };

@@ -1,17 +1,18 @@
 //! Keeps a link to one peer: resolves, connects, reads, and begins again when it breaks.
 
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use audiostreamer_core::framing::Deframer;
 use socket2::SockRef;
-use tokio::net::{TcpStream, UdpSocket, lookup_host};
-use tokio::time::sleep;
+use tokio::net::{TcpStream, lookup_host};
+use tokio::time::{sleep, timeout};
 
 use super::tcp::{self, Framing};
-use super::{Credentials, Link, TcpWriter, Transport, Via, secure, standstill};
+use super::{Credentials, Datagrams, Link, TcpWriter, Transport, Via, secure, standstill};
 use crate::error::{Error, plain};
 use crate::report::host_port;
 use crate::trust::Fingerprint;
@@ -94,11 +95,14 @@ const RETRY: Duration = Duration::from_millis(100);
 const RESOLVE_RETRY: Duration = Duration::from_secs(1);
 const BUSY_RETRY: Duration = Duration::from_millis(900);
 
+/// A name that takes longer to look up is worth a word.
+const LOOKUP_USUAL: Duration = Duration::from_secs(1);
+
 /// Runs until it is dropped, or until there is no point in going on. Of a name's addresses each
 /// attempt takes the next.
 pub async fn keep_connected(target: Target, handle: impl Fn(LinkEvent)) {
     for attempt in 0.. {
-        let addresses = match resolve(&target).await {
+        let addresses = match resolve(&target, &handle).await {
             Ok(addresses) => addresses,
             Err(why) => {
                 handle(LinkEvent::Down(why));
@@ -145,12 +149,19 @@ async fn run(target: &Target, address: SocketAddr, handle: &impl Fn(LinkEvent)) 
 /// What never comes: a link runs until it fails.
 pub(super) enum Never {}
 
-async fn resolve(target: &Target) -> Result<Vec<SocketAddr>, String> {
+async fn resolve(target: &Target, handle: &impl Fn(LinkEvent)) -> Result<Vec<SocketAddr>, String> {
     let (name, port) = match &target.via {
         Via::Host(host, port) => (host, *port),
         _ => (&target.host, target.port),
     };
-    let looked_up = lookup_host((name.as_str(), port)).await;
+    let mut looking = pin!(lookup_host((name.as_str(), port)));
+    let looked_up = match timeout(LOOKUP_USUAL, &mut looking).await {
+        Ok(looked_up) => looked_up,
+        Err(_) => {
+            handle(LinkEvent::Down(format!("nothing has answered yet what the address of {name} is")));
+            looking.await
+        }
+    };
     let addresses: Vec<_> = looked_up.map_err(|error| format!("{name} does not resolve: {}", plain(&error)))?.collect();
     if addresses.is_empty() {
         return Err(format!("{name} has no address"));
@@ -160,23 +171,21 @@ async fn resolve(target: &Target) -> Result<Vec<SocketAddr>, String> {
 
 /// Sends and receives datagrams until the peer refuses them.
 async fn run_udp(peer: SocketAddr, via: &Via, handle: &impl Fn(LinkEvent)) -> Result<Never, Ended> {
-    let socket = Arc::new(connect_udp(peer, via).await?);
+    let socket = Arc::new(connect_udp(peer, via)?);
     handle(LinkEvent::Up(Link::Udp { socket: socket.clone(), peer }));
     let mut buffer = vec![0; 65_536];
     loop {
-        let length = socket.recv(&mut buffer).await?;
+        let (length, _) = socket.receive(&mut buffer).await?;
         handle(LinkEvent::Packet(buffer[..length].to_vec()));
     }
 }
 
-async fn connect_udp(peer: SocketAddr, via: &Via) -> io::Result<UdpSocket> {
-    let socket = UdpSocket::bind(any_address(peer)).await?;
+fn connect_udp(peer: SocketAddr, via: &Via) -> io::Result<Datagrams> {
+    let socket = UdpSocket::bind(any_address(peer))?;
     via.bind(SockRef::from(&socket))?;
     // Connected, so that the kernel tells us of refusals and drops what others send.
-    socket.connect(peer).await?;
-    // The runtime has yet to learn that it can send: until then it would drop what is sent.
-    socket.writable().await?;
-    Ok(socket)
+    socket.connect(peer)?;
+    Datagrams::new(socket)
 }
 
 /// Any port of any address of the peer's family.

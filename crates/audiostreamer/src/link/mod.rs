@@ -6,6 +6,7 @@ mod connect;
 pub mod control;
 mod conversation;
 mod credentials;
+mod datagrams;
 #[doc(hidden)] // for the fuzzer
 pub mod mismatch;
 pub(crate) mod probe;
@@ -25,13 +26,14 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::net::UdpSocket;
 use tokio::time::{sleep, timeout};
 
 pub use auto::keep_connected_either_way;
 pub use connect::{LinkEvent, Security, Target, keep_connected};
 pub(crate) use conversation::Conversation;
 pub use credentials::{Credentials, PairingCode, ServerKey};
+pub use datagrams::Datagrams;
+pub(crate) use datagrams::for_quic;
 pub use tcp::TcpWriter;
 pub(crate) use tls::RecordReader;
 pub use tls::TlsWriter;
@@ -72,7 +74,7 @@ pub enum Protocol {
 #[expect(missing_docs, reason = "the variants say what their fields are")]
 pub enum Link {
     /// One peer of a socket that others may share.
-    Udp { socket: Arc<UdpSocket>, peer: SocketAddr },
+    Udp { socket: Arc<Datagrams>, peer: SocketAddr },
     /// A connection of its own.
     Tcp(TcpWriter),
     /// Encrypted datagrams.
@@ -123,7 +125,7 @@ impl Link {
     /// An error says that the connection is broken.
     pub fn send(&mut self, packet: &[u8]) -> io::Result<Sent> {
         match self {
-            Link::Udp { socket, peer } => match socket.try_send_to(packet, *peer) {
+            Link::Udp { socket, peer } => match socket.send_to(packet, *peer) {
                 Ok(_) => Ok(Sent::Sent),
                 // No room, or the answer to an earlier datagram: that nobody is there. Who reads
                 // the socket is told so too, if not of this one then of the next.

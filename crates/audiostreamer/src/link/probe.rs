@@ -12,7 +12,7 @@ use tokio::net::UdpSocket;
 use tokio::time::timeout;
 
 use super::connect::any_address;
-use super::{Via, quic, standstill};
+use super::{Via, for_quic, quic, standstill};
 use crate::clock;
 use crate::error::plain;
 use crate::trust::{Identity, tls};
@@ -67,7 +67,8 @@ async fn shake_hands(address: SocketAddr) -> io::Result<Answer> {
     let mut config = ClientConfig::new(Arc::new(QuicClientConfig::try_from(config).map_err(io::Error::other)?));
     config.transport_config(quic::transport());
     let socket = quic::socket(any_address(address), 1 << 18)?;
-    let endpoint = Endpoint::new(quic::endpoint(&identity), None, socket, Arc::new(TokioRuntime))?;
+    let endpoint =
+        Endpoint::new_with_abstract_socket(quic::endpoint(&identity), None, for_quic(socket)?, Arc::new(TokioRuntime))?;
     let connecting = endpoint.connect_with(config, address, tls::SERVER_NAME).map_err(io::Error::other)?;
     let connection = match timeout(HANDSHAKE, connecting).await {
         Err(_) => return Ok(Answer::Silent),

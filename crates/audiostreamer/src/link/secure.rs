@@ -17,7 +17,7 @@ use super::connect::{Ended, LinkEvent, Never, any_address};
 use super::control::{Hello, Message, Refusal};
 use super::conversation::read_message;
 use super::tls::{HandshakeError, TlsStream, TlsWriter};
-use super::{Conversation, Credentials, Link, RecordReader, Via, quic, standstill};
+use super::{Conversation, Credentials, Link, RecordReader, Via, for_quic, quic, standstill};
 use crate::clock;
 use crate::error::Error;
 use crate::trust::{AuthError, Code, Exchange, Fingerprint, tls};
@@ -59,7 +59,8 @@ impl Peer<'_> {
         let socket = quic::socket(any_address(self.address), 1 << 18)?;
         self.via.bind(SockRef::from(&socket))?;
         let endpoint_config = quic::endpoint(&self.credentials.identity);
-        let endpoint = Endpoint::new(endpoint_config, None, socket, Arc::new(TokioRuntime))?;
+        let endpoint =
+            Endpoint::new_with_abstract_socket(endpoint_config, None, for_quic(socket)?, Arc::new(TokioRuntime))?;
         let connecting = endpoint.connect_with(config, self.address, tls::SERVER_NAME).map_err(broken)?;
         let connection = match timeout(HANDSHAKE_TIMEOUT, connecting).await {
             Err(_) => return Err(Ended::Broken("no answer".into())),

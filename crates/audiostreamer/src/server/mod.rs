@@ -116,7 +116,7 @@ pub(crate) async fn run_over_links(
 
 async fn play(
     config: Config,
-    (udp, mut connections, address): (UdpPort, Connections, SocketAddr),
+    (mut udp, mut connections, address): (UdpPort, Connections, SocketAddr),
     mut arrivals: Receiver<Arrival>,
     mut commands: Commands,
     report: impl Fn(Report) + Send + Clone + 'static,
@@ -268,8 +268,7 @@ impl<R: Fn(Report)> Server<R> {
         }
     }
 
-    fn handle_datagram(&mut self, udp: &UdpPort, (length, address): (usize, SocketAddr)) {
-        let bytes = udp.datagram(length);
+    fn handle_datagram(&mut self, udp: &UdpPort, (bytes, address): (Vec<u8>, SocketAddr)) {
         let peer = Peer::Udp(address);
         let link = || udp.link(address);
         match self.config.wire {

@@ -12,14 +12,14 @@ use std::time::Duration;
 use audiostreamer_core::Instant;
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::udp::{RecvMeta, Transmit};
-use quinn::{AsyncUdpSocket, Endpoint, Incoming, Runtime, ServerConfig, TokioRuntime, UdpPoller};
+use quinn::{AsyncUdpSocket, Endpoint, Incoming, ServerConfig, TokioRuntime, UdpPoller};
 use tokio::time::timeout;
 
 use super::admission::Limits;
 use super::udp::RECEIVE_BYTES;
 use crate::clock;
 use crate::error::Error;
-use crate::link::{mismatch, quic};
+use crate::link::{for_quic, mismatch, quic};
 use crate::trust::Identity;
 
 /// What is waited for at the end, so that clients hear of it.
@@ -49,7 +49,7 @@ impl QuicPort {
         let failed = |why| Error::Listen { address, transport: "udp", why };
         let socket = quic::socket(address, RECEIVE_BYTES).map_err(failed)?;
         let refused = Arc::new(Refused::default());
-        let inner = TokioRuntime.wrap_udp_socket(socket).map_err(failed)?;
+        let inner = for_quic(socket).map_err(failed)?;
         let answers =
             Mutex::new(Answers { per_second: limits.answers_per_second, second: Instant::default(), sent: 0 });
         let socket = Arc::new(Demultiplexer { inner, refused: refused.clone(), answers });

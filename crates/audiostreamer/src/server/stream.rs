@@ -452,8 +452,7 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
         let _guard = runtime.enter();
         let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-        socket.set_nonblocking(true).unwrap();
-        let socket = std::sync::Arc::new(tokio::net::UdpSocket::from_std(socket).unwrap());
+        let socket = std::sync::Arc::new(crate::link::Datagrams::new(socket).unwrap());
         let peer = ([127, 0, 0, 1], 5004).into();
         crate::link::shared(crate::link::Link::Udp { socket, peer })
     }

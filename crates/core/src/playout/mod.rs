@@ -31,7 +31,7 @@ use crate::channels::map_channels;
 use crate::codec::payload_frames;
 use crate::copies::are_possible;
 use crate::resample::Resampler;
-use crate::{Error, Format, Instant, MediaTime, duration_of, frames_in};
+use crate::{Error, Format, Instant, MediaTime, duration_of, frames_in, limiter};
 use pace::{Pace, Position};
 use timeline::Timeline;
 
@@ -303,7 +303,7 @@ impl Playout {
             self.play(now, sound);
         }
         self.stats.total_samples_received += frames as u64;
-        self.stats.peak = out.iter().fold(self.stats.peak, |peak, sample| peak.max(sample.abs()));
+        self.stats.peak = self.stats.peak.max(limiter::peak(out));
     }
 
     /// Whether what is heard at the moment stands for what did not come.

@@ -92,7 +92,7 @@ impl Timeline {
             copying: false,
             recovering: 0,
             channels,
-            decoded: Vec::with_capacity((frames_max + unit_max + 3 * longest) * channels),
+            decoded: Vec::with_capacity((frames_max + unit_max + 4 * longest) * channels),
             read_frames: 0,
             splicer: Splicer::new(channels, frames_max + unit_max + 3 * longest),
             next: MediaTime(0),
@@ -267,9 +267,13 @@ impl Timeline {
     /// Takes what was read.
     pub fn take(&mut self, frames: usize) {
         self.read_frames += frames;
-        let past = self.read_frames.saturating_sub(frames_in(SPLICE_MAX, self.format.rate) as usize);
-        self.decoded.drain(..past * self.channels);
-        self.read_frames -= past;
+        let longest = frames_in(SPLICE_MAX, self.format.rate) as usize;
+        if self.read_frames >= 2 * longest {
+            // Only now and then: what is left has to be moved.
+            let past = self.read_frames - longest;
+            self.decoded.drain(..past * self.channels);
+            self.read_frames = longest;
+        }
     }
 
     /// Leaves out at most `frames` frames (says again so many, if negative) where the sound goes on

@@ -83,7 +83,7 @@ fn mix(options: &Options, clients: usize, stream: &Arc<Stream>, logs: &std::path
     server.stop(); // before the swarm: an end in mid-stream would be concealed, and counted
     swarm.stop();
     let summary = server.log_tail(1).replace("audiostreamer: ", "");
-    let holds = summary.contains(&format!("from {clients} client")) && summary.contains(" 0.0 ms concealed");
+    let holds = summary.contains(&format!("played {clients} client")) && summary.contains(" 0.0 ms concealed");
     Ok((format!("| {clients} | {cpu:.1} | {rss:.1} | {summary} |\n"), holds))
 }
 

@@ -24,6 +24,9 @@ pub(super) struct Match {
 /// A first search looks at so many frames as one: 8 kHz at 48 kHz.
 const COARSE: usize = 6;
 
+/// What a place may be less alike for being a coarse frame farther away: 0.05 over 50 ms.
+const FARTHER: f32 = 0.05 / 400.0;
+
 /// What lies between two places may be so much stronger than they are (3 dB).
 const LOUDER: f32 = 2.0;
 
@@ -41,17 +44,25 @@ impl Splicer {
     }
 
     /// The place among `places` from which `samples`, interleaved, go on for `fade` frames most
-    /// like they do from frame `from` on; `None` where there is no such place.
-    pub fn find(&mut self, samples: &[f32], from: usize, places: Range<usize>, fade: usize) -> Option<Match> {
+    /// like they do from frame `from` on; `None` where there is no such place. Where there are several that are
+    /// alike `enough`, far ones are taken rather than near ones: one splice instead of many.
+    pub fn find(
+        &mut self,
+        samples: &[f32],
+        from: usize,
+        places: Range<usize>,
+        fade: usize,
+        enough: f32,
+    ) -> Option<Match> {
         let frames = samples.len() / self.channels;
         let places = places.start..places.end.min((frames + 1).saturating_sub(fade));
         if places.is_empty() || fade < COARSE || from + fade > frames {
             return None;
         }
-        let near = self.find_coarse(samples, from, places.clone(), fade)?;
+        let near = self.find_coarse(samples, from, places.clone(), fade, enough)?;
         let around = near.saturating_sub(COARSE).max(places.start)..(near + COARSE + 1).min(places.end);
         let found = around.map(|to| Match { to, likeness: self.likeness(samples, from, to, fade) });
-        let best = found.max_by(by_likeness)?;
+        let best = found.max_by(|a, b| a.likeness.total_cmp(&b.likeness))?;
         Some(Match { likeness: best.likeness * self.evenness(samples, from, best.to, fade), ..best })
     }
 
@@ -79,7 +90,14 @@ impl Splicer {
     }
 
     /// The best place to about [`COARSE`] frames.
-    fn find_coarse(&mut self, samples: &[f32], from: usize, places: Range<usize>, fade: usize) -> Option<usize> {
+    fn find_coarse(
+        &mut self,
+        samples: &[f32],
+        from: usize,
+        places: Range<usize>,
+        fade: usize,
+        enough: f32,
+    ) -> Option<usize> {
         let start = from.min(places.start);
         let end = (from + fade).max(places.end - 1 + fade);
         let mut coarse = std::mem::take(&mut self.coarse);
@@ -94,7 +112,11 @@ impl Splicer {
         let within = |to: &usize| (to + fade) * self.channels <= coarse.len();
         let from = from.min((coarse.len() / self.channels).saturating_sub(fade));
         let found = places.filter(within).map(|to| Match { to, likeness: self.likeness(&coarse, from, to, fade) });
-        let best = found.max_by(by_likeness).map(|found| start + found.to * COARSE);
+        let worth = |found: &Match| match found.likeness >= enough {
+            true => 1.0 + found.likeness + FARTHER * found.to.abs_diff(from) as f32,
+            false => found.likeness,
+        };
+        let best = found.max_by(|a, b| worth(a).total_cmp(&worth(b))).map(|found| start + found.to * COARSE);
         self.coarse = coarse;
         best
     }
@@ -125,10 +147,6 @@ impl Splicer {
         let places = (power(a, frames) + power(b, frames)) / 2.0;
         if all < SILENCE { 1.0 } else { (LOUDER * places / all).min(1.0) }
     }
-}
-
-fn by_likeness(a: &Match, b: &Match) -> std::cmp::Ordering {
-    a.likeness.total_cmp(&b.likeness)
 }
 
 /// Gains of the old and the new at a place in the crossfade, such that the loudness stays: sounds
@@ -164,7 +182,7 @@ mod tests {
         let mut samples = stereo(4000, |time| (0.5 * sine(440.0, time), 0.3 * sine(440.0, time + 0.0003)));
         let before = steepest(&samples);
         let mut splicer = Splicer::new(2, 4000);
-        let found = splicer.find(&samples, 200, 320..2600, FADE).unwrap();
+        let found = splicer.find(&samples, 200, 320..2600, FADE, 0.9).unwrap();
         assert!(found.likeness > 0.999, "{found:?}");
         let periods = (found.to - 200) as f32 / (48_000.0 / 440.0);
         assert!((periods - periods.round()).abs() < 0.01, "{periods}");
@@ -179,7 +197,7 @@ mod tests {
         let mut samples = original.clone();
         samples.reserve(4000);
         let mut splicer = Splicer::new(2, 4000);
-        let found = splicer.find(&samples, 2600, 600..2480, FADE).unwrap();
+        let found = splicer.find(&samples, 2600, 600..2480, FADE, 0.9).unwrap();
         splicer.splice(&mut samples, 2600, found, FADE);
         let lag = 2600 - found.to;
         assert_eq!(samples.len(), (4000 + lag) * 2);
@@ -193,7 +211,7 @@ mod tests {
         let chord = |time| 0.3 * (sine(220.0, time) + sine(277.2, time) + sine(329.6, time));
         let samples = stereo(4000, |time| (chord(time), chord(time + 0.001)));
         let mut splicer = Splicer::new(2, 4000);
-        let best = (0..10).filter_map(|n| splicer.find(&samples, n * 100, n * 100 + 120..n * 100 + 2400, FADE));
+        let best = (0..10).filter_map(|n| splicer.find(&samples, n * 100, n * 100 + 120..n * 100 + 2400, FADE, 0.9));
         assert!(best.map(|found| found.likeness).fold(0.0, f32::max) > 0.95);
         let mut state = 1u32;
         let noise: Vec<f32> = std::iter::repeat_with(|| {
@@ -202,7 +220,7 @@ mod tests {
         })
         .take(8000)
         .collect();
-        assert!(splicer.find(&noise, 100, 220..2500, FADE).unwrap().likeness < 0.5);
+        assert!(splicer.find(&noise, 100, 220..2500, FADE, 0.9).unwrap().likeness < 0.5);
     }
 
     #[test]
@@ -210,14 +228,28 @@ mod tests {
         let mut samples = vec![0.0; 4000];
         samples[900..1100].fill(0.5);
         let mut splicer = Splicer::new(1, 4000);
-        assert!(splicer.find(&samples, 100, 1500..2500, FADE).unwrap().likeness < 0.1);
-        assert_eq!(splicer.find(&samples, 100, 300..400, 400).unwrap().likeness, 1.0);
+        assert!(splicer.find(&samples, 100, 1500..2500, FADE, 0.9).unwrap().likeness < 0.1);
+        assert_eq!(splicer.find(&samples, 100, 300..400, 400, 0.9).unwrap().likeness, 1.0);
     }
 
     #[test]
     fn silence_fits_anywhere() {
         let mut splicer = Splicer::new(1, 4000);
-        assert_eq!(splicer.find(&vec![0.0; 4000], 0, 100..2000, FADE).unwrap().likeness, 1.0);
+        assert_eq!(splicer.find(&vec![0.0; 4000], 0, 100..2000, FADE, 0.9).unwrap().likeness, 1.0);
+    }
+
+    #[test]
+    fn one_far_splice_is_better_than_many_near_ones() {
+        // What is said again lies before, and what is left out behind.
+        let silence = vec![0.0; 6000];
+        let tone = stereo(6000, |time| (0.5 * sine(440.0, time), 0.5 * sine(440.0, time)));
+        for (channels, samples) in [(1, silence), (2, tone)] {
+            let mut splicer = Splicer::new(channels, 6000);
+            let back = splicer.find(&samples, 2600, 200..2480, FADE, 0.9).unwrap();
+            assert!(back.to < 320 && back.likeness > 0.99, "{back:?}");
+            let forth = splicer.find(&samples, 200, 320..2600, FADE, 0.9).unwrap();
+            assert!(forth.to > 2480 && forth.likeness > 0.99, "{forth:?}");
+        }
     }
 
     #[test]
@@ -225,10 +257,10 @@ mod tests {
         let mut splicer = Splicer::new(2, 4000);
         for frames in 0..1000 {
             let samples = vec![0.5; frames * 2];
-            if let Some(found) = splicer.find(&samples, 10, 130..600, FADE) {
+            if let Some(found) = splicer.find(&samples, 10, 130..600, FADE, 0.9) {
                 assert!((130..600).contains(&found.to) && found.to + FADE <= frames);
             }
         }
-        assert_eq!(splicer.find(&[0.5; 2000], 0, 600..600, FADE), None);
+        assert_eq!(splicer.find(&[0.5; 2000], 0, 600..600, FADE, 0.9), None);
     }
 }

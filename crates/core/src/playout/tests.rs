@@ -451,3 +451,25 @@ fn a_copy_takes_the_place_of_what_is_lost_without_a_click() {
         assert!(off < most, "{format} {copies:?}: {off}");
     }
 }
+
+/// Units shorter than a splice's fade: what is compared must be decoded ahead.
+#[test]
+fn a_longer_delay_is_reached_soon_however_short_the_units() {
+    const UNIT: i64 = 128;
+    let mut bench = Bench::new(20);
+    for unit in 0..1_500 {
+        bench.fill_frames(UNIT as usize);
+        let mut payload = Vec::new();
+        let sine = |n: i64| (std::f32::consts::TAU * 220.0 * (unit * UNIT + n) as f32 / RATE as f32).sin() * 0.5;
+        pcm::encode(crate::Encoding::S16Be, &(0..UNIT).map(sine).collect::<Vec<_>>(), &mut payload);
+        let (time, frames, arrived) = (MediaTime(unit * UNIT), UNIT as u32, bench.now);
+        bench.playout.insert(Unit { time, frames, arrived, origin: Origin::First, payload });
+        while bench.playout.reclaim().is_some() {}
+        if unit == 750 {
+            bench.playout.set(Latency::Fixed(Duration::from_millis(80)), Profile::Talk);
+        }
+    }
+    let stats = bench.playout.take_stats();
+    assert!(stats.delay > Duration::from_millis(75), "2 s after: {:?}", stats.delay);
+    assert_eq!(stats.concealed_samples, 0);
+}

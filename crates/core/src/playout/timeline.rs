@@ -283,15 +283,17 @@ impl Timeline {
         let shortest = frames_in(SPLICE_MIN, self.format.rate) as usize;
         let longest = frames_in(SPLICE_MAX, self.format.rate).min(frames.unsigned_abs()) as usize;
         let from = self.read_frames;
+        // What follows is compared, and what is to be left out has to be there.
+        let compared = if frames > 0 { longest + fade } else { fade };
+        if self.decode_ahead(now, compared, fit.block, stats) {
+            return 0; // and again at the next block
+        }
         let places = if frames > 0 {
-            if self.decode_ahead(now, longest + fade, fit.block, stats) {
-                return 0; // and again at the next block
-            }
             from + shortest..from + longest + 1
         } else {
             from.saturating_sub(longest)..(from + 1).saturating_sub(shortest)
         };
-        let found = self.splicer.find(&self.decoded, from, places, fade);
+        let found = self.splicer.find(&self.decoded, from, places, fade, fit.likeness);
         let Some(found) = found.filter(|found| found.likeness >= fit.likeness) else { return 0 };
         self.splicer.splice(&mut self.decoded, from, found, fade);
         found.to as i64 - from as i64

@@ -18,6 +18,9 @@ use quinn::{AsyncUdpSocket, UdpPoller};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+/// What has come may be the answer that nobody took what was sent.
+const COMING: Interest = Interest::READABLE.add(Interest::ERROR);
+
 /// A socket for plain datagrams.
 pub struct Datagrams(AsyncFd<UdpSocket>);
 
@@ -26,14 +29,14 @@ impl Datagrams {
     pub fn new(socket: UdpSocket) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         // SAFETY: a `UdpSocket` keeps one descriptor open for as long as it lives, which is as long as this does.
-        let registered = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) };
+        let registered = unsafe { AsyncFd::register_with_interest(socket, COMING) };
         Ok(Self(registered?))
     }
 
     /// Waits for a datagram; returns its length and sender. An error may be the answer to one that was sent.
     pub async fn receive(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
         loop {
-            let mut ready = self.0.readable().await?;
+            let mut ready = self.0.ready(COMING).await?;
             if let Ok(received) = ready.try_io(|socket| socket.get_ref().recv_from(buffer)) {
                 return received;
             }

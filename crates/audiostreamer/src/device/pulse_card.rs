@@ -74,7 +74,7 @@ impl PulseCard {
             channel: stream.channel,
             // Where there is no microphone, it is what the server gives instead.
             name: match info.monitor_of_sink_index {
-                Some(_) => format!("{name}: what this machine plays"),
+                Some(_) => format!("{name} (what this machine plays)"),
                 None => name,
             },
             shape: shape(&stream.sample_spec, stream.buffer_attr.fragment_size),

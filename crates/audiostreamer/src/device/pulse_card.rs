@@ -68,15 +68,10 @@ impl PulseCard {
             ..RecordStreamParams::default()
         });
         let stream: CreateRecordStreamReply = server.ask(&command)?;
-        let name = readable(info.description.as_deref().unwrap_or(&info.name));
         Ok(Self {
             server,
             channel: stream.channel,
-            // Where there is no microphone, it is what the server gives instead.
-            name: match info.monitor_of_sink_index {
-                Some(_) => format!("{name} (what this machine plays)"),
-                None => name,
-            },
+            name: readable(info.description.as_deref().unwrap_or(&info.name)),
             shape: shape(&stream.sample_spec, stream.buffer_attr.fragment_size),
             requested: 0,
         })

@@ -144,8 +144,9 @@ fn align_segments(reference: &Audio, recording: &Audio, delay: isize, segment: u
     for start in (0..reference.frames()).step_by(segment) {
         let frames = start..(start + segment).min(reference.frames());
         let better = align_segment(reference, recording, frames.clone(), lag);
-        // Where it begins is no jump, wherever most of it is.
-        if better != lag && placed {
+        // Where it begins is no jump, wherever most of it is, and what a segment may drift by is none either: of a
+        // high note a few frames of it are enough to look for another place.
+        if (better - lag).abs() > DRIFT && placed {
             jumps.push(Jump { at: start as f64 / f64::from(reference.rate), millis: millis(better - lag) });
         }
         lag = follow(reference, recording, frames.clone(), better);

@@ -15,8 +15,23 @@ use std::task::{Context, Poll, ready};
 
 use quinn::udp::{RecvMeta, Transmit, UdpSockRef, UdpSocketState};
 use quinn::{AsyncUdpSocket, UdpPoller};
+use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+
+/// Room for packets that arrive while the runtime does something else: at 1.5 Mb/s of PCM 1.4 s.
+const RECEIVE_BYTES: usize = 1 << 18;
+
+/// A socket for either kind, of both IPv6 and IPv4 where the address is of the former.
+pub(crate) fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(false)?;
+    }
+    let _ = socket.set_recv_buffer_size(RECEIVE_BYTES); // less will do
+    socket.bind(&address.into())?;
+    Ok(socket.into())
+}
 
 /// What has come may be the answer that nobody took what was sent.
 const COMING: Interest = Interest::READABLE.add(Interest::ERROR);

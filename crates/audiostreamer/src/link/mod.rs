@@ -33,7 +33,7 @@ pub use connect::{LinkEvent, Security, Target, keep_connected};
 pub(crate) use conversation::Conversation;
 pub use credentials::{Credentials, PairingCode, ServerKey};
 pub use datagrams::Datagrams;
-pub(crate) use datagrams::for_quic;
+pub(crate) use datagrams::{bind, for_quic};
 pub use tcp::TcpWriter;
 pub(crate) use tls::RecordReader;
 pub use tls::TlsWriter;

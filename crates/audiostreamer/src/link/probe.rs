@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use audiostreamer_core::Instant;
 use quinn::crypto::rustls::QuicClientConfig;
-use quinn::{ClientConfig, ConnectionError, Endpoint, TokioRuntime};
+use quinn::{ClientConfig, ConnectionError};
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
 
 use super::connect::any_address;
-use super::{Via, for_quic, quic, standstill};
+use super::{Via, bind, quic, standstill};
 use crate::clock;
 use crate::error::plain;
 use crate::trust::{Identity, tls};
@@ -66,9 +66,7 @@ async fn shake_hands(address: SocketAddr) -> io::Result<Answer> {
     let (config, _) = tls::client(&identity, None).map_err(io::Error::other)?;
     let mut config = ClientConfig::new(Arc::new(QuicClientConfig::try_from(config).map_err(io::Error::other)?));
     config.transport_config(quic::transport());
-    let socket = quic::socket(any_address(address), 1 << 18)?;
-    let endpoint =
-        Endpoint::new_with_abstract_socket(quic::endpoint(&identity), None, for_quic(socket)?, Arc::new(TokioRuntime))?;
+    let endpoint = quic::client(&identity, bind(any_address(address))?)?;
     let connecting = endpoint.connect_with(config, address, tls::SERVER_NAME).map_err(io::Error::other)?;
     let connection = match timeout(HANDSHAKE, connecting).await {
         Err(_) => return Ok(Answer::Silent),

@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use quinn::congestion::{Controller, ControllerFactory};
-use quinn::{Connection, EndpointConfig, SendDatagramError, TransportConfig, VarInt};
+use quinn::{Connection, Endpoint, EndpointConfig, SendDatagramError, TokioRuntime, TransportConfig, VarInt};
 use tokio::time::{sleep, timeout};
 
-use super::Sent;
+use super::{Sent, for_quic};
 use crate::trust::Identity;
 
 /// What surely fits one datagram on any path that QUIC works on: its least packet of 1200 bytes
@@ -78,20 +78,9 @@ pub(crate) fn endpoint(identity: &Identity) -> EndpointConfig {
     config
 }
 
-/// A socket for QUIC.
-pub(crate) fn socket(address: std::net::SocketAddr, receive_bytes: usize) -> io::Result<UdpSocket> {
-    let socket = socket2::Socket::new(
-        socket2::Domain::for_address(address),
-        socket2::Type::DGRAM,
-        Some(socket2::Protocol::UDP),
-    )?;
-    if address.is_ipv6() {
-        socket.set_only_v6(false)?;
-    }
-    let _ = socket.set_recv_buffer_size(receive_bytes); // less will do
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    Ok(socket.into())
+/// What a client connects from. Must be called within a runtime.
+pub(super) fn client(identity: &Identity, socket: UdpSocket) -> io::Result<Endpoint> {
+    Endpoint::new_with_abstract_socket(endpoint(identity), None, for_quic(socket)?, Arc::new(TokioRuntime))
 }
 
 /// Sends one packet, or drops it where it does not fit. Never waits: the runtime's thread does the

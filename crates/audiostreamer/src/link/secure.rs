@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quinn::crypto::rustls::QuicClientConfig;
-use quinn::{ClientConfig, Connection, ConnectionError, Endpoint, TokioRuntime};
+use quinn::{ClientConfig, Connection, ConnectionError};
 use rustls::pki_types::ServerName;
 use rustls::{AlertDescription, ClientConnection};
 use socket2::SockRef;
@@ -17,7 +17,7 @@ use super::connect::{Ended, LinkEvent, Never, any_address};
 use super::control::{Hello, Message, Refusal};
 use super::conversation::read_message;
 use super::tls::{HandshakeError, TlsStream, TlsWriter};
-use super::{Conversation, Credentials, Link, RecordReader, Via, for_quic, quic, standstill};
+use super::{Conversation, Credentials, Link, RecordReader, Via, bind, quic, standstill};
 use crate::clock;
 use crate::error::Error;
 use crate::trust::{AuthError, Code, Exchange, Fingerprint, tls};
@@ -56,11 +56,9 @@ impl Peer<'_> {
         let (config, seen, expected) = self.tls_config()?;
         let mut config = ClientConfig::new(Arc::new(QuicClientConfig::try_from(config).map_err(broken)?));
         config.transport_config(quic::transport());
-        let socket = quic::socket(any_address(self.address), 1 << 18)?;
+        let socket = bind(any_address(self.address))?;
         self.via.bind(SockRef::from(&socket))?;
-        let endpoint_config = quic::endpoint(&self.credentials.identity);
-        let endpoint =
-            Endpoint::new_with_abstract_socket(endpoint_config, None, for_quic(socket)?, Arc::new(TokioRuntime))?;
+        let endpoint = quic::client(&self.credentials.identity, socket)?;
         let connecting = endpoint.connect_with(config, self.address, tls::SERVER_NAME).map_err(broken)?;
         let connection = match timeout(HANDSHAKE_TIMEOUT, connecting).await {
             Err(_) => return Err(Ended::Broken("no answer".into())),

@@ -16,10 +16,9 @@ use quinn::{AsyncUdpSocket, Endpoint, Incoming, ServerConfig, TokioRuntime, UdpP
 use tokio::time::timeout;
 
 use super::admission::Limits;
-use super::udp::RECEIVE_BYTES;
 use crate::clock;
 use crate::error::Error;
-use crate::link::{for_quic, mismatch, quic};
+use crate::link::{bind, for_quic, mismatch, quic};
 use crate::trust::Identity;
 
 /// What is waited for at the end, so that clients hear of it.
@@ -47,7 +46,7 @@ impl QuicPort {
         limits: &Limits,
     ) -> Result<Self, Error> {
         let failed = |why| Error::Listen { address, transport: "udp", why };
-        let socket = quic::socket(address, RECEIVE_BYTES).map_err(failed)?;
+        let socket = bind(address).map_err(failed)?;
         let refused = Arc::new(Refused::default());
         let inner = for_quic(socket).map_err(failed)?;
         let answers =

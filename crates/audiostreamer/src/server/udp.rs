@@ -1,16 +1,10 @@
 //! The server's UDP port.
 
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use socket2::{Domain, Protocol, Socket, Type};
-
 use crate::error::Error;
-use crate::link::{Datagrams, Link, SharedLink, shared};
-
-/// Room for packets that arrive while the runtime does something else: at 1.5 Mb/s of PCM 1.4 s.
-pub(super) const RECEIVE_BYTES: usize = 1 << 18;
+use crate::link::{Datagrams, Link, SharedLink, bind, shared};
 
 /// One socket and its buffer; or none, which never receives.
 pub(super) struct UdpPort {
@@ -20,8 +14,9 @@ pub(super) struct UdpPort {
 
 impl UdpPort {
     pub fn bind(address: Option<SocketAddr>) -> Result<Self, Error> {
+        let open = |address| bind(address).and_then(Datagrams::new);
         let socket = address
-            .map(|address| bind(address).map_err(|why| Error::Listen { address, transport: "udp", why }))
+            .map(|address| open(address).map_err(|why| Error::Listen { address, transport: "udp", why }))
             .transpose()?;
         Ok(Self { socket: socket.map(Arc::new), buffer: vec![0; 65_536] })
     }
@@ -45,14 +40,4 @@ impl UdpPort {
     pub fn link(&self, peer: SocketAddr) -> Option<SharedLink> {
         Some(shared(Link::Udp { socket: self.socket.clone()?, peer }))
     }
-}
-
-fn bind(address: SocketAddr) -> io::Result<Datagrams> {
-    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
-    if address.is_ipv6() {
-        socket.set_only_v6(false)?;
-    }
-    let _ = socket.set_recv_buffer_size(RECEIVE_BYTES); // less will do
-    socket.bind(&address.into())?;
-    Datagrams::new(socket.into())
 }

@@ -61,7 +61,7 @@ const SILENT_MAX_RAW: Duration = Duration::from_secs(2);
 const REMEMBERED_MAX: usize = 64;
 
 /// Reports, statistics and timeouts are looked after so often.
-const TICK: Duration = Duration::from_millis(50);
+const TICK: Duration = Duration::from_millis(100);
 
 /// What is due sooner than this is due with the next packet.
 const DUE_MIN: Duration = Duration::from_millis(1);

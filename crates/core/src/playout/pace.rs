@@ -331,7 +331,8 @@ impl Pace {
         let correction = if excess < 0.0 { CORRECTION_SHORT } else { CORRECTION };
         let quiet = excess.abs() / (excess.abs() + QUIET);
         let wanted = self.followed() + (excess * quiet / correction).clamp(-most, most);
-        let share = 1.0 - (-(frames as f64) / self.card_rate / SMOOTH).exp();
+        let block = frames as f64 / self.card_rate;
+        let share = block / (SMOOTH + block);
         self.speed += share * (wanted - self.speed);
         self.speed
     }

@@ -120,6 +120,9 @@ mod tests {
         move |place| signal.at(place, 48_000, 0)
     }
 
+    /// Frames by which it is late.
+    const RESAMPLER: f64 = 24.0;
+
     /// A signal after a resampler at a speed, `skip` frames in, 100 ms.
     fn through(signal: Signal, speed: f64, skip: usize) -> Vec<f32> {
         let mut resampler = Resampler::new(48_000, 48_000, 1, 4_800).unwrap();
@@ -142,7 +145,7 @@ mod tests {
             for speed in [1.0, 1.002, 0.995] {
                 let skip = 60_000;
                 let heard = through(signal, speed, skip);
-                let position = skip as f64 * speed - 31.0;
+                let position = skip as f64 * speed - RESAMPLER;
                 // The correlation of the whole is best where the middle fits.
                 let aligned = (position + (speed - 1.0) * 2_400.0).round() + 1.0;
                 let fit = Fit::new(&heard, said(signal), aligned, 1.0);
@@ -158,9 +161,9 @@ mod tests {
     fn a_click_is_left_over_and_a_crossfade_is_not() {
         for signal in [Signal::Speech, Signal::Music] {
             let mut clicked = through(signal, 1.0, 60_000);
-            let whole = Fit::new(&clicked, said(signal), 60_000.0 - 31.0, 1.0);
+            let whole = Fit::new(&clicked, said(signal), 60_000.0 - RESAMPLER, 1.0);
             clicked[2_000..].iter_mut().for_each(|sample| *sample += 0.05);
-            let fit = Fit::new(&clicked, said(signal), 60_000.0 - 31.0, 1.0);
+            let fit = Fit::new(&clicked, said(signal), 60_000.0 - RESAMPLER, 1.0);
             assert!(fit.step > 0.04 && whole.step < 0.02, "{signal:?}: {whole:?}, clicked {fit:?}");
         }
     }

@@ -23,6 +23,9 @@ const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// While there is something to tell, what came of the packets is told this often.
 const FEEDBACK_INTERVAL: Duration = Duration::from_millis(100);
 
+/// So much more room for what comes late is worth telling.
+const ROOMIER: Duration = Duration::from_millis(5);
+
 /// What comes out of a [`Receiver`].
 #[derive(Debug, PartialEq)]
 pub enum Output {
@@ -88,6 +91,8 @@ pub struct Receiver {
     last_feedback: Instant,
     /// How much later than the fastest a packet may come.
     room: Option<Duration>,
+    /// What the source was last told of it.
+    room_told: Duration,
     asked: Vec<u16>,
     /// Over which packets come at the moment.
     way: u8,
@@ -120,6 +125,7 @@ impl Receiver {
             ability: None,
             last_feedback: now,
             room: None,
+            room_told: Duration::ZERO,
             asked: Vec::new(),
             way: 0,
             bye_due: false,
@@ -225,7 +231,7 @@ impl Receiver {
         let Some(run) = self.run.as_mut().filter(|_| self.answered) else { return false };
         run.expect(now, self.room);
         run.arrivals.poll_asked(now, &mut self.asked);
-        let news = run.has_news() && self.last_feedback + FEEDBACK_INTERVAL <= now;
+        let news = self.has_news() && self.last_feedback + FEEDBACK_INTERVAL <= now;
         if self.asked.is_empty() && !news {
             return false;
         }
@@ -239,9 +245,16 @@ impl Receiver {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let run = self.run.as_ref().filter(|_| self.answered);
         let asked = run.and_then(|run| run.arrivals.poll_timeout());
-        let news = run.filter(|run| run.has_news()).map(|_| self.last_feedback + FEEDBACK_INTERVAL);
+        let news = run.filter(|_| self.has_news()).map(|_| self.last_feedback + FEEDBACK_INTERVAL);
         let overdue = run.filter(|run| run.arrivals.trusts_the_clock()).and_then(Run::overdue);
         [self.next_report, asked, news, overdue].into_iter().flatten().min()
+    }
+
+    /// Whether there is something that the source should soon know. Where something was lost, that is also that
+    /// there is room for copies now: without it they would wait for the next loss, or for a report.
+    fn has_news(&self) -> bool {
+        let roomier = self.room.unwrap_or_default() > self.room_told + ROOMIER;
+        self.run.as_ref().is_some_and(|run| run.has_news() || roomier && run.lost() > 0)
     }
 
     /// Tells the source that we end: the next packet to transmit is a BYE.
@@ -356,6 +369,7 @@ impl Receiver {
     fn feedback(&mut self, now: Instant) -> Option<Feedback> {
         let run = self.run.as_mut()?;
         self.last_feedback = now;
+        self.room_told = self.room.unwrap_or_default();
         run.holes = false;
         let Passage { number: fastest, arrived: fastest_arrived, .. } = run.fastest_lately.get();
         let Passage { number: highest, arrived, .. } = run.newest;

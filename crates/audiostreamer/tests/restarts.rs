@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use harness::audio::Audio;
 use harness::jack::{self, Jack};
-use harness::program::{Program, installed, ours};
+use harness::program::{Ended, Program, installed, ours};
 use harness::pulse::{self, Pulse};
 use harness::resume::Recorded;
 use harness::server::Input;
@@ -243,13 +243,22 @@ impl Chain {
     }
 
     fn stop(self) -> Audio {
-        for program in [self.player, self.microphone, self.speaker] {
+        let [_, sent, _] = [self.player, self.microphone, self.speaker].map(|program| {
             let ended = program.interrupt();
             ended.assert_no_panic();
             ended.assert_code(0);
-        }
-        self.recorder.stop()
+            packets(&ended)
+        });
+        let (recording, received) = self.recorder.stop();
+        assert!(sent >= received, "{received} packets have come, and {sent} were sent");
+        recording
     }
+}
+
+/// Of how many packets its last words speak.
+fn packets(ended: &Ended) -> u64 {
+    let (before, _) = ended.log.last().and_then(|line| line.split_once(" packets")).expect("a summary");
+    before.rsplit(' ').next().and_then(|number| number.parse().ok()).expect("a number")
 }
 
 /// A server that records at its own pace whatever comes, or silence.
@@ -280,9 +289,10 @@ impl Recorder {
         wait::until("a recording", || server::recorded_seconds(&self.path))
     }
 
-    fn stop(self) -> Audio {
+    /// What was recorded, and how many packets had come.
+    fn stop(self) -> (Audio, u64) {
         let ended = self.program.interrupt();
         ended.assert_no_panic();
-        Audio::read_wav(&self.path)
+        (Audio::read_wav(&self.path), packets(&ended))
     }
 }

@@ -87,6 +87,20 @@ pub struct Stats {
     pub budget_bps: Option<f64>,
 }
 
+impl Stats {
+    /// The same, with what was counted for the streams that went to the same receiver before.
+    pub fn after(self, before: Self) -> Self {
+        Self {
+            packets_sent: self.packets_sent + before.packets_sent,
+            bytes_sent: self.bytes_sent + before.bytes_sent,
+            bytes_copied: self.bytes_copied + before.bytes_copied,
+            packets_resent: self.packets_resent + before.packets_resent,
+            packets_lost: self.packets_lost.saturating_add(before.packets_lost),
+            ..self
+        }
+    }
+}
+
 /// Ages of frames are alike within this: what threads take to wake up.
 const AGE_SCATTER: Duration = Duration::from_micros(200);
 

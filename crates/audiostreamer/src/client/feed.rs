@@ -43,6 +43,8 @@ pub(super) struct Feed {
     media: Media,
     /// Of the present format, none until the source is open.
     stream: Option<Stream>,
+    /// What was counted for those before it.
+    before: sender::Stats,
     link: Option<SharedLink>,
     /// Why there is no link, as reported: the same reason is reported once.
     down: Vec<String>,
@@ -82,6 +84,7 @@ impl Feed {
             to,
             media,
             stream: None,
+            before: sender::Stats::default(),
             link: None,
             down: Vec::new(),
             ways_down: Vec::new(),
@@ -101,6 +104,7 @@ impl Feed {
         if let Some(old) = &mut self.stream {
             old.sender.finish(); // or the server would wait for it to fall silent
             self.transmit();
+            self.before = self.stats();
         }
         let mut sender = Sender::new(config);
         sender.set_padding(self.media.padding, DATAGRAM_BYTES_MIN);
@@ -365,7 +369,7 @@ impl Feed {
     }
 
     fn stats(&self) -> sender::Stats {
-        self.stream.as_ref().map(|stream| stream.sender.stats()).unwrap_or_default()
+        self.stream.as_ref().map(|stream| stream.sender.stats()).unwrap_or_default().after(self.before)
     }
 }
 

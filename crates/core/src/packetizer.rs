@@ -246,9 +246,9 @@ impl Packetizer {
     }
 
     /// Captured frames that make up the next coded one.
-    fn frames_needed(&mut self) -> usize {
+    fn frames_needed(&self) -> usize {
         let frames = self.config.frames;
-        self.resampler.as_mut().map_or(frames, |resampler| resampler.input_frames(frames))
+        self.resampler.as_ref().map_or(frames, |resampler| resampler.input_frames(frames))
     }
 
     fn waiting_duration(&self) -> Duration {

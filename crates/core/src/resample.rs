@@ -5,7 +5,6 @@
 //! ccrma.stanford.edu/~jos/resample). The weights are known at 128 places between two frames, and on
 //! a parabola between those.
 
-use std::array;
 use std::f64::consts::PI;
 
 use wide::f32x4;
@@ -64,7 +63,7 @@ impl Resampler {
 
     /// Frames of input that the next block of `output_frames` needs. Call it before each
     /// [`process`](Self::process).
-    pub fn input_frames(&mut self, output_frames: usize) -> usize {
+    pub fn input_frames(&self, output_frames: usize) -> usize {
         let last = self.place(output_frames.saturating_sub(1));
         (last as usize + self.weights.taps).saturating_sub(self.frames)
     }
@@ -183,9 +182,10 @@ impl Weights {
         for place in 0..PLACES + 3 {
             let between = (place as f64 - 1.0) / PLACES as f64;
             let weigh = |tap: usize| weight(tap as f64 - centre(taps) - between, taps as f64 / 2.0, CUTOFF / fewer);
-            let sum: f64 = (0..taps).map(weigh).sum();
-            let lanes = |n: usize| f32x4::new(array::from_fn(|lane| (weigh(n * LANES + lane) / sum) as f32));
-            table.extend((0..taps / LANES).map(lanes));
+            let row: Vec<f64> = (0..taps).map(weigh).collect();
+            let sum: f64 = row.iter().sum();
+            let (lanes, _) = row.as_chunks::<LANES>();
+            table.extend(lanes.iter().map(|lanes| f32x4::new(lanes.map(|weight| (weight / sum) as f32))));
         }
         Self { taps, table }
     }

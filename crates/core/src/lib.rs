@@ -146,6 +146,8 @@ pub mod replay;
 pub mod resample;
 pub mod rtcp;
 pub mod sender;
+#[cfg(test)]
+mod sine;
 mod time;
 pub mod trace;
 mod transit;

@@ -83,6 +83,7 @@ mod tests {
     use std::f32::consts::TAU;
 
     use super::*;
+    use crate::sine::level_and_rest;
 
     const RATE: u32 = 48_000;
 
@@ -92,15 +93,8 @@ mod tests {
 
     /// What is left of `samples` without the tone of that frequency, relative to it, in dB.
     fn distortion(samples: &[f32], hertz: f32) -> f64 {
-        let turn = |n: usize| f64::from(TAU) * f64::from(hertz) * n as f64 / f64::from(RATE);
-        let part = |wave: fn(f64) -> f64| {
-            samples.iter().enumerate().map(|(n, &x)| f64::from(x) * wave(turn(n))).sum::<f64>() * 2.0
-                / samples.len() as f64
-        };
-        let (sin, cos) = (part(f64::sin), part(f64::cos));
-        let rest = |(n, &x): (usize, &f32)| (f64::from(x) - sin * turn(n).sin() - cos * turn(n).cos()).powi(2);
-        let rest = samples.iter().enumerate().map(rest).sum::<f64>() / samples.len() as f64;
-        10.0 * (rest / ((sin * sin + cos * cos) / 2.0)).log10()
+        let (level, rest) = level_and_rest(samples, RATE, hertz.into());
+        20.0 * (rest / level).log10()
     }
 
     #[test]

@@ -31,7 +31,7 @@ pub struct Resampler {
     /// Frames of input for each frame of output: at the nominal speed, and now.
     nominal: f64,
     step: f64,
-    frames_max: usize,
+    input_frames_max: usize,
 }
 
 /// How far the speed may be moved from the nominal one, as a factor.
@@ -45,20 +45,18 @@ impl Resampler {
         }
         let nominal = f64::from(from) / f64::from(to);
         let weights = Weights::new(nominal.max(1.0));
-        let mut resampler = Self {
+        let input_frames_max = (frames_max as f64 * nominal * SPEED_MAX) as usize + 2;
+        Ok(Self {
             channels,
             filter: vec![f32x4::ZERO; weights.taps / LANES],
-            held: Vec::new(),
-            frames: 0,
+            held: vec![vec![0.0; weights.taps + input_frames_max]; channels],
+            frames: weights.taps - 1,
             position: 0.0,
             nominal,
             step: nominal,
-            frames_max,
+            input_frames_max,
             weights,
-        };
-        resampler.held = vec![vec![0.0; resampler.weights.taps + resampler.input_frames_max()]; channels];
-        resampler.reset();
-        Ok(resampler)
+        })
     }
 
     /// Frames of input that the next block of `output_frames` needs. Call it before each
@@ -70,7 +68,7 @@ impl Resampler {
 
     /// The most input frames that a block of `frames_max` may need.
     pub fn input_frames_max(&self) -> usize {
-        (self.frames_max as f64 * self.nominal * SPEED_MAX) as usize + 2
+        self.input_frames_max
     }
 
     /// Converts exactly [`input_frames`](Self::input_frames) frames into the block asked for.
@@ -79,7 +77,7 @@ impl Resampler {
         let taps = self.weights.taps;
         for (n, frame) in output.chunks_exact_mut(self.channels).enumerate() {
             let place = self.place(n);
-            let whole = place as i32;
+            let whole = place as i32; // which costs less to convert than longer ones, for each frame
             self.weights.between(place - f64::from(whole), &mut self.filter);
             let first = whole as usize;
             for (sample, held) in frame.iter_mut().zip(&self.held) {
@@ -168,11 +166,13 @@ const TAPS: f64 = 48.0;
 /// less with the third power of the frequency.
 const PLACES: usize = 128;
 
-/// What is beyond half the slower rate is let through at -110 dB, and what is below 16.7 kHz of 24 is not
-/// touched: Kaiser's formulas for the shape of his window, and for how wide the edge is that so many taps
-/// leave. Half of it lies below the cutoff, as a share of half the rate.
-const SHAPE: f64 = 0.1102 * (110.0 - 8.7);
-const CUTOFF: f64 = 1.0 - (110.0 - 7.95) / (14.36 * (TAPS - 1.0));
+/// By how many dB what is beyond half the slower rate is kept out.
+const KEPT_OUT: f64 = 110.0;
+
+/// What is below 16.7 kHz of 24 is not touched: Kaiser's formulas for the shape of his window, and for how
+/// wide the edge is that so many taps leave. Half of it lies below the cutoff, as a share of half the rate.
+const SHAPE: f64 = 0.1102 * (KEPT_OUT - 8.7);
+const CUTOFF: f64 = 1.0 - (KEPT_OUT - 7.95) / (14.36 * (TAPS - 1.0));
 
 impl Weights {
     /// Of a conversion to a rate that is `fewer` times lower, or 1 where it is not.
@@ -242,6 +242,7 @@ fn weighted_sum(filter: &[f32x4], samples: &[f32]) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sine::level_and_rest;
 
     /// Resamples a sine of `hz` in blocks of changing size; returns the output.
     fn sine_through(from: u32, to: u32, hz: f64, blocks: &[usize]) -> Vec<f32> {
@@ -264,23 +265,6 @@ mod tests {
 
     fn blocks() -> Vec<usize> {
         (0..200).map(|n| 1 + (n * 37) % 512).collect()
-    }
-
-    /// The level of a sine in a signal, and that of all the rest, by least squares.
-    fn level_and_rest(signal: &[f32], rate: u32, hz: f64) -> (f64, f64) {
-        let angle = |n: usize| std::f64::consts::TAU * hz * n as f64 / f64::from(rate);
-        let (mut ss, mut sc, mut cc, mut sx, mut cx) = (0.0, 0.0, 0.0, 0.0, 0.0);
-        for (n, &x) in signal.iter().enumerate() {
-            let (s, c) = angle(n).sin_cos();
-            (ss, sc, cc, sx, cx) = (ss + s * s, sc + s * c, cc + c * c, sx + s * f64::from(x), cx + c * f64::from(x));
-        }
-        let determinant = ss * cc - sc * sc;
-        let (s, c) = ((sx * cc - cx * sc) / determinant, (cx * ss - sx * sc) / determinant);
-        let rest = signal.iter().enumerate().map(|(n, &x)| {
-            let (sin, cos) = angle(n).sin_cos();
-            (f64::from(x) - s * sin - c * cos).powi(2)
-        });
-        (s.hypot(c), (2.0 * rest.sum::<f64>() / signal.len() as f64).sqrt())
     }
 
     #[test]

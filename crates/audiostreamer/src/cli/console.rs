@@ -13,7 +13,7 @@ use super::view::{Controls, Next, View};
 use crate::clock;
 use crate::report::{Event, Report};
 
-/// Reports that wait to be written: about 5 s of statuses. When the terminal is stuck, later ones
+/// Reports that wait to be written: 12 s of statuses. When the terminal is stuck, later ones
 /// are dropped; sound never waits for text.
 const WAITING_MAX: usize = 128;
 

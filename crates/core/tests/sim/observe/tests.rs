@@ -8,6 +8,9 @@ use super::*;
 const RATE: f64 = 48_000.0;
 const BLOCK: usize = 128;
 
+/// Milliseconds by which the resampler is late.
+const RESAMPLER: f64 = 24.0 / 48.0;
+
 /// So much later than the microphone heard it the path's first frame is put into the resampler.
 const LATER: u64 = 4_800;
 
@@ -91,8 +94,7 @@ fn predicted(past: &[f32], order: usize, count: usize) -> Vec<f32> {
 #[test]
 fn a_delay_is_known_to_a_microsecond_or_two_through_the_resampler() {
     let heard = at_nominal_speed(&said(FIRST, 300_000));
-    // LATER is 100 ms; the resampler adds 24 frames.
-    let delay = 100.0 + 24.0 / 48.0;
+    let delay = 100.0 + RESAMPLER; // LATER is 100 ms
     assert!((heard.delay(0.5) - delay).abs() < 0.001, "{}", heard.delay(0.5));
     assert!(heard.delay(1.0) - heard.delay(0.0) < 0.003, "{}", heard.delay(1.0) - heard.delay(0.0));
     assert_eq!((heard.gaps.len(), heard.splices.len(), heard.repeated_frames), (0, 0, 0));
@@ -127,7 +129,7 @@ fn sixteen_bits_are_read_too() {
     let heard = hear(TimeCode::L16, &coded(TimeCode::L16, 16, FIRST, 200_000), |_| 1.003);
     assert_eq!((heard.gaps.len(), heard.splices.len(), heard.repeated_frames), (0, 0, 0), "{:?}", heard.gaps);
     let heard = hear(TimeCode::L16, &coded(TimeCode::L16, 16, FIRST, 200_000), |_| 1.0);
-    assert!((heard.delay(0.5) - 100.0 - 24.0 / 48.0).abs() < 0.005, "{}", heard.delay(0.5));
+    assert!((heard.delay(0.5) - 100.0 - RESAMPLER).abs() < 0.005, "{}", heard.delay(0.5));
 }
 
 #[test]

@@ -110,9 +110,8 @@
 //! once constructed they never allocate, free, lock, log or wait. What has to be freed is handed
 //! back. The sending side and the receiver reuse their memory but may allocate while they grow.
 //!
-//! Not promised: that a packet is genuine (there is no encryption here), or that two cards run at
-//! one speed. Playout keeps a fixed delay and moves its timeline when the clocks have drifted
-//! apart; it does not follow them.
+//! Not promised: that a packet is genuine (there is no encryption here). That two cards run at one speed
+//! is not asked for either: playout follows the sender's clock.
 
 mod agc;
 mod budget;

@@ -107,7 +107,7 @@ fn latency(options: Latency, results: &Path) -> Result<()> {
     let systems = if systems.is_empty() { installed(&ALL, &plan) } else { systems };
     let links = if impair.is_empty() { vec![None] } else { impair.into_iter().map(Some).collect() };
     let setting = buffer.map_or(Setting::Default, Setting::Tuned);
-    ensure!(!plan.has_own_clock() || links == [None], "--slow and --core are for programs, not for --impair's weather");
+    ensure!(plan.slow == 1.0 || links == [None], "--slow is for programs, not for --impair's weather");
     let mut lab = Lab::open(plan, SECONDS)?;
     let conditions = lab.conditions();
     let _hogs = Hogs::start(hog)?;

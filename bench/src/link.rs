@@ -1,6 +1,7 @@
 //! The impaired link: carries IP packets between two TUN devices, as the weather has it.
 //!
-//! Each direction has a thread that reads and stamps packets and one that writes them when they are due.
+//! Each direction has a thread that reads and stamps packets and one that writes them when they are due, by the
+//! programs' clock: what is stolen of a core of our own (`theft.rs`) is no weather.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -9,11 +10,12 @@ use std::io::{Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Result;
 
 use crate::os;
+use crate::theft;
 use crate::weather::{Scenario, Weather};
 
 /// A link that carries packets until its two network namespaces are deleted.
@@ -26,7 +28,7 @@ impl Link {
     /// Joins two TUN devices; both directions have the same climate, each its own weather.
     pub fn start(near: File, far: File, scenario: Scenario, seed: u64) -> Result<Self> {
         let forward = Arc::new(Counters::default());
-        let start = Instant::now();
+        let start = Start(theft::present_nanos());
         spawn_direction(near.try_clone()?, far.try_clone()?, Weather::new(scenario, seed), start, forward.clone());
         let backward = Weather::new(scenario, seed.wrapping_add(0x0bac));
         spawn_direction(far, near, backward, start, Arc::default());
@@ -40,7 +42,7 @@ impl Link {
     }
 }
 
-fn spawn_direction(from: File, to: File, weather: Weather, start: Instant, counters: Arc<Counters>) {
+fn spawn_direction(from: File, to: File, weather: Weather, start: Start, counters: Arc<Counters>) {
     let (packets, arrivals) = sync_channel(QUEUE);
     std::thread::spawn(move || read_packets(from, start, &packets));
     std::thread::spawn(move || deliver_packets(&arrivals, to, weather, start, &counters));
@@ -55,8 +57,18 @@ struct Counters {
 
 type Arrival = (Duration, Vec<u8>);
 
+/// When the link began, in nanoseconds.
+#[derive(Clone, Copy)]
+struct Start(u64);
+
+impl Start {
+    fn elapsed(self) -> Duration {
+        Duration::from_nanos(theft::present_nanos().saturating_sub(self.0))
+    }
+}
+
 /// Ends when the device does.
-fn read_packets(mut from: File, start: Instant, packets: &SyncSender<Arrival>) {
+fn read_packets(mut from: File, start: Start, packets: &SyncSender<Arrival>) {
     os::raise_thread(PRIORITY);
     let mut buffer = [0; 65_536];
     while let Ok(length) = from.read(&mut buffer) {
@@ -71,7 +83,7 @@ fn deliver_packets(
     arrivals: &Receiver<Arrival>,
     mut to: File,
     mut weather: Weather,
-    start: Instant,
+    start: Start,
     counters: &Counters,
 ) {
     os::raise_thread(PRIORITY);

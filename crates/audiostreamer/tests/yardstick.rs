@@ -74,6 +74,11 @@ fn between_the_samples_every_part_is_found_and_none_too_many() {
     let replaced = every::find(&noise, &recording(&[noise.part(0..9_600), silence, noise.part(10_080..48_000)]));
     assert_eq!(replaced.faults, [every::Fault { at: 10_080, missing: 480, instead: 480 }]);
     every::find(&noise, &recording(&[noise.part(0..47_040)])).assert_whole_until(47_000);
+
+    let long = signal::noise(4, 4.0, RATE, 1, 24);
+    let (begin, rest) = (long.part(0..120_000), long.part(120_000..192_000));
+    let far = every::find(&long, &recording(&[begin, Audio::silence(0.5, RATE, 1), rest]));
+    assert_eq!(far.faults, [every::Fault { at: 192_000, missing: 72_000, instead: 0 }], "what has moved too far");
 }
 
 #[test]

@@ -45,6 +45,10 @@ const DRIFT: isize = 3;
 /// So far the next window is looked for where the last was not found, or is the first.
 const REACH: isize = 4_800;
 
+/// After so much that was not found nothing is looked for afar, which takes minutes: what follows is
+/// missing, or has moved by more than [`REACH`].
+const LOST: usize = 48_000;
+
 /// Looks for every window of the reference, without the silence before and after it.
 pub fn find(reference: &Audio, recording: &Audio) -> Found {
     assert_eq!((reference.rate, reference.channels), (recording.rate, recording.channels));
@@ -55,7 +59,8 @@ pub fn find(reference: &Audio, recording: &Audio) -> Found {
     for at in (0..reference.frames()).step_by(WINDOW) {
         let frames = WINDOW.min(reference.frames() - at);
         let near = best(&reference, recording, at, frames, lag - DRIFT..=lag + DRIFT);
-        let place = near.or_else(|| best(&reference, recording, at, frames, lag - REACH..=lag + REACH));
+        let afar = || best(&reference, recording, at, frames, lag - REACH..=lag + REACH);
+        let place = near.or_else(|| if missing < LOST { afar() } else { None });
         let Some(place) = place else {
             missing += frames;
             continue;

@@ -8,13 +8,13 @@ mod allocator;
 use allocator::real_time;
 use audiostreamer::capture::tap;
 use audiostreamer::clock;
-use audiostreamer::device::Shape;
+use audiostreamer::device::{Shape, Xruns};
 use audiostreamer::recording::{Config, Recording};
 
 #[test]
 fn a_capture_callback_only_copies() {
     let shape = Shape { rate: 48_000, channels: 2, period: 128 };
-    let (mut tap, mut captured) = tap(shape, std::thread::current(), 240);
+    let (mut tap, mut captured) = tap(shape, Xruns::default(), std::thread::current(), 240);
     let block = [0.5; 2 * 128];
     clock::now();
     // Far more than the ring holds: a send thread that has stopped is part of it, and so are

@@ -1,4 +1,5 @@
-//! A sound server that dies and comes back under both programs: what was played before goes on.
+//! A sound server that dies, or a card that is unplugged, and comes back under both programs: what was
+//! played before goes on.
 //!
 //! One server plays a long noise on the sound server; a second client captures that again and sends
 //! it to a second server, which records without any sound card. So the recording is one unbroken
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 use harness::audio::Audio;
 use harness::jack::{self, Jack};
+use harness::loop_card::{self, LoopCard};
 use harness::program::{Ended, Program, installed, ours};
 use harness::pulse::{self, Pulse};
 use harness::resume::Recorded;
@@ -46,6 +48,13 @@ fn jack_may_be_restarted_under_both_programs() {
 }
 
 #[test]
+fn an_alsa_card_may_be_unplugged_under_both_programs() {
+    if installed(&loop_card::PROGRAMS) {
+        restart(Sound::alsa(), &OUTAGES_OF_A_TEST).assert_sound_returns();
+    }
+}
+
+#[test]
 #[ignore = "measures for minutes: `make measure`"]
 fn twenty_restarts_of_pulseaudio() {
     restart(Sound::pulse(), &twenty_outages()).assert_sound_returns_soon();
@@ -57,7 +66,13 @@ fn twenty_restarts_of_jack() {
     restart(Sound::jack(), &twenty_outages()).assert_sound_returns_soon();
 }
 
-/// How long the sound server is away.
+#[test]
+#[ignore = "measures for minutes: `make measure`"]
+fn an_alsa_card_that_is_unplugged_twenty_times() {
+    restart(Sound::alsa(), &twenty_outages()).assert_sound_returns_soon();
+}
+
+/// How long the sound server, or the card, is away.
 const OUTAGES_OF_A_TEST: [Duration; 2] = [Duration::from_millis(300), Duration::from_millis(1500)];
 
 /// From a moment to longer than any pause between two attempts.
@@ -66,10 +81,11 @@ fn twenty_outages() -> Vec<Duration> {
     (0..20).map(|_| Duration::from_secs_f64(random.between(0.1, 6.0))).collect()
 }
 
-/// A sound server, and what both programs call what they use of it.
+/// A sound server or a card, and what both programs call what they use of it.
 enum Sound {
     Pulse(Pulse),
     Jack(Jack),
+    Alsa(LoopCard),
 }
 
 impl Sound {
@@ -81,17 +97,23 @@ impl Sound {
         Sound::Jack(Jack::start_usual())
     }
 
+    fn alsa() -> Self {
+        Sound::Alsa(LoopCard::plugged())
+    }
+
     fn output(&self) -> &'static str {
         match self {
-            Sound::Pulse(_) => "--output=pulse:room",
-            Sound::Jack(_) => "--output=jack:",
+            Sound::Pulse(_) => "pulse:room",
+            Sound::Jack(_) => "jack:",
+            Sound::Alsa(_) => loop_card::NAME,
         }
     }
 
     fn input(&self) -> &'static str {
         match self {
-            Sound::Pulse(_) => "--input=pulse:room.monitor",
-            Sound::Jack(_) => "--input=jack:audiostreamer-server",
+            Sound::Pulse(_) => "pulse:room.monitor",
+            Sound::Jack(_) => "jack:audiostreamer-server",
+            Sound::Alsa(_) => loop_card::NAME,
         }
     }
 
@@ -99,6 +121,7 @@ impl Sound {
         match self {
             Sound::Pulse(pulse) => pulse.environment(),
             Sound::Jack(jack) => jack.environment(),
+            Sound::Alsa(card) => card.environment(),
         }
     }
 
@@ -106,6 +129,7 @@ impl Sound {
         match self {
             Sound::Pulse(pulse) => pulse.crash(),
             Sound::Jack(jack) => jack.crash(),
+            Sound::Alsa(card) => card.unplug(),
         }
     }
 
@@ -114,11 +138,12 @@ impl Sound {
         match self {
             Sound::Pulse(pulse) => pulse.revive(),
             Sound::Jack(jack) => jack.revive(),
+            Sound::Alsa(card) => card.plug(),
         }
     }
 }
 
-/// What one outage was like; times in seconds.
+/// What one outage was like, of a sound server or a card; times in seconds.
 #[derive(Debug)]
 struct Outage {
     away: f64,
@@ -226,12 +251,12 @@ impl Chain {
         let environment = sound.environment();
         let recorder = Recorder::start();
         let listen = format!("127.0.0.1:{}", port::free());
-        let launch = ours(["server", "--listen", &listen, sound.output()]).environment(&environment);
+        let launch = ours(["server", "--listen", &listen, "--output", sound.output()]).environment(&environment);
         let speaker = launch.start();
         speaker.wait_for_line("playing on");
         let player = noise.stream_to(&listen, &["--codec=l16", "--protocol=udp"]);
         speaker.wait_for_line(": l16,");
-        let launch = ours(["client", &recorder.address, sound.input(), "--codec=l16"]).environment(&environment);
+        let launch = ours(["client", &recorder.address, "--input", sound.input(), "--codec=l16"]).environment(&environment);
         let microphone = launch.start();
         recorder.program.wait_for_line(": l16,");
         Self { player, speaker, microphone, recorder }

@@ -335,10 +335,10 @@ fn start_source(
 ) -> Result<device::Running, Error> {
     let make = {
         let (tell, media, payload_max) = (tell.clone(), config.media.clone(), config.payload_max());
-        let (map, recorders) = (config.map.clone(), recorders.cloned());
+        let (map, recorders, xruns) = (config.map.clone(), recorders.cloned(), xruns.clone());
         move |shape: &Shape| -> device::Capture {
             let frames = media::frames_worth_sending(&media, &mapped(&map, shape), payload_max);
-            let (mut tap, captured) = capture::tap(*shape, tell.thread.clone(), frames);
+            let (mut tap, captured) = capture::tap(*shape, xruns.clone(), tell.thread.clone(), frames);
             tell.say(SendEvent::Captured(captured));
             let mut recorder = recorders.as_ref().and_then(|recorders| recorders.of_card(shape));
             Box::new(move |samples, age| {

@@ -15,7 +15,7 @@ use sonora::config::{EchoCanceller, MaxProcessingRate, NoiseSuppression, NoiseSu
 use sonora::{AudioProcessing, StreamConfig};
 
 use crate::capture::{self, Captured, Tap};
-use crate::device::Shape;
+use crate::device::{Shape, Xruns};
 
 /// How a voice is cleaned; not at all by default.
 #[derive(Clone, Debug, Default)]
@@ -46,7 +46,7 @@ impl Played {
     /// The playing callback's end, for a card that was opened (again).
     pub(crate) fn tap(&self, shape: Shape) -> Tap {
         // Nobody is woken: it is looked at when something was captured.
-        let (tap, played) = capture::tap(shape, std::thread::current(), usize::MAX);
+        let (tap, played) = capture::tap(shape, Xruns::default(), std::thread::current(), usize::MAX);
         if let Ok(mut kept) = self.0.lock() {
             *kept = Some(played);
         }

@@ -13,6 +13,7 @@ pub mod compare;
 pub mod every;
 pub mod exact;
 pub mod jack;
+pub mod loop_card;
 pub mod machine;
 pub mod netns;
 pub mod packets;

@@ -256,7 +256,8 @@ impl Chain {
         speaker.wait_for_line("playing on");
         let player = noise.stream_to(&listen, &["--codec=l16", "--protocol=udp"]);
         speaker.wait_for_line(": l16,");
-        let launch = ours(["client", &recorder.address, "--input", sound.input(), "--codec=l16"]).environment(&environment);
+        let launch =
+            ours(["client", &recorder.address, "--input", sound.input(), "--codec=l16"]).environment(&environment);
         let microphone = launch.start();
         recorder.program.wait_for_line(": l16,");
         Self { player, speaker, microphone, recorder }

@@ -221,6 +221,26 @@ fn devices_that_are_unplugged_are_used_again_when_they_are_back_at_whatever_rate
 }
 
 #[test]
+fn what_an_alsa_device_lacks_is_in_the_error() {
+    let home = tempfile::tempdir().expect("there is room");
+    let config = home.path().join("asound.conf");
+    let text = "</usr/share/alsa/alsa.conf>\npcm.mine { type dmix ipc_key 5 slave.pcm \"hw:7\" }\n";
+    std::fs::write(&config, text).expect("there is room");
+    let environment = [("ALSA_CONFIG_PATH", config.display().to_string())];
+    let lacks = [
+        ("alsa:mine", "can't open alsa:mine: Cannot get card index for 7"),
+        ("alsa:none", "there is no output device \"alsa:none\"; there is alsa:mine (mine)"),
+    ];
+    for (output, message) in lacks {
+        let output = format!("--output={output}");
+        let server = ["server", "--listen=127.0.0.1:0", &output];
+        let ended = ours(server).environment(&environment).start().wait();
+        ended.assert_code(3);
+        ended.assert_says(message);
+    }
+}
+
+#[test]
 fn a_missing_sound_server_is_an_error_that_says_so() {
     let home = tempfile::tempdir().expect("there is room");
     let nowhere = home.path().display().to_string();

@@ -3,6 +3,8 @@
 //! Own code rather than a portable audio crate, because those open listed devices only, and
 //! spin on a full core while a plugin such as the one to PulseAudio has no sound yet.
 
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -33,10 +35,11 @@ pub(super) struct AlsaCard {
 impl AlsaCard {
     /// Opens the PCM with this name, or the default.
     pub(super) fn open(name: Option<&str>, direction: Direction, wanted: &Wanted) -> Result<Self, CardError> {
-        silence_library();
+        let asides = silence_library();
         let name = name.unwrap_or(DEFAULT);
         // Not blocking, or it would wait for as long as another program has the card.
-        let pcm = PCM::new(name, alsa_direction(direction), true).map_err(|error| refusal(name, direction, error))?;
+        let pcm = PCM::new(name, alsa_direction(direction), true);
+        let pcm = pcm.map_err(|error| refusal(name, direction, error, reason(&asides)))?;
         let name = format!("{}:{name}", Host::Alsa.prefix());
         Self::configured(pcm, &name, wanted).map_err(|error| misfit(name, error))
     }
@@ -222,23 +225,32 @@ impl Troubles {
     }
 }
 
-/// Keeps what the library says beside its error codes off the terminal, from now on and on this
-/// thread.
-pub(super) fn silence_library() {
-    // Without a place to put it, it goes to the terminal after all.
-    let _ = Output::local_error_handler();
+/// What the library says beside its error codes, line by line; `None` goes to the terminal.
+type Asides = Option<Rc<RefCell<Output>>>;
+
+/// Keeps that off the terminal, from now on and on this thread.
+pub(super) fn silence_library() -> Asides {
+    Output::local_error_handler().ok()
 }
 
-fn refusal(name: &str, direction: Direction, error: alsa::Error) -> CardError {
+/// The first cause that it named. What follows is who could do nothing without that.
+fn reason(asides: &Asides) -> Option<String> {
+    let said = asides.as_ref()?.borrow().to_string();
+    let (_function, reason) = said.lines().next()?.split_once(": ")?;
+    Some(reason.to_owned())
+}
+
+fn refusal(name: &str, direction: Direction, error: alsa::Error, reason: Option<String>) -> CardError {
+    let is_unknown = name.contains("hw:") || reason.as_ref().is_some_and(|reason| reason.starts_with("Unknown PCM"));
     let name = format!("{}:{name}", Host::Alsa.prefix());
     let why = match error.errno() {
-        libc::ENOENT | libc::ENODEV => {
+        libc::ENOENT | libc::ENODEV if is_unknown => {
             return CardError::NotFound { wanted: name, direction, available: Vec::new() };
         }
         libc::EBUSY | libc::EAGAIN => "another program uses it".into(),
         libc::EACCES | libc::EPERM => "not allowed; is the user in the group audio?".into(),
         libc::EINVAL => format!("it is no {direction} device"),
-        _ => explain(error),
+        _ => reason.unwrap_or_else(|| explain(error)),
     };
     CardError::Open { name, why }
 }

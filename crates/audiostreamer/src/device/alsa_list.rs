@@ -14,7 +14,7 @@ use super::list::Device;
 /// A card's PCM is listed once, as `plughw:`, which converts what the hardware can't; the other
 /// names that ALSA derives from it open as well.
 pub(super) fn devices() -> Vec<Device> {
-    silence_library();
+    let _asides = silence_library();
     let cards: Vec<Card> = card::Iter::new().filter_map(Result::ok).collect();
     let mut devices = configured(!cards.is_empty());
     devices.extend(cards.iter().flat_map(|card| on_card(card).unwrap_or_default()));

@@ -30,7 +30,7 @@ fn pulse_moves_sound_at_its_pace_in_both_directions() {
         let speaker = Card::play("").unwrap();
         let microphone = Card::capture("monitor").unwrap();
         assert_eq!(speaker.opened().0, "Room");
-        assert_eq!(microphone.opened().0, "Monitor of Room");
+        assert_eq!(microphone.opened().0, "Monitor of Room (what is played there, no microphone)");
         speaker.keeps_the_pace();
         microphone.keeps_the_pace();
         microphone.hears_what_is_played();

@@ -68,10 +68,14 @@ impl PulseCard {
             ..RecordStreamParams::default()
         });
         let stream: CreateRecordStreamReply = server.ask(&command)?;
+        let mut name = readable(info.description.as_deref().unwrap_or(&info.name));
+        if info.monitor_of_sink_index.is_some() {
+            name.push_str(" (what is played there, no microphone)"); // the default where there is none
+        }
         Ok(Self {
             server,
             channel: stream.channel,
-            name: readable(info.description.as_deref().unwrap_or(&info.name)),
+            name,
             shape: shape(&stream.sample_spec, stream.buffer_attr.fragment_size),
             requested: 0,
         })

@@ -6,7 +6,7 @@ use std::time::Duration;
 use audiostreamer_core::fader::decibels;
 use audiostreamer_core::playout::Latency;
 use ratatui::Frame;
-use ratatui::layout::{Constraint, Layout};
+use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::{Line, Span, Text};
 
 use super::keys;
@@ -20,6 +20,9 @@ use crate::server::{Status, StreamStatus};
 
 /// What stands before a row's contents.
 const LABEL: usize = 11;
+
+/// What the time of an event takes.
+const TIME: usize = 8;
 
 /// Streams that have a row; the chosen one is always among them.
 const ROWS_MAX: usize = 8;
@@ -35,7 +38,7 @@ pub fn draw(frame: &mut Frame<'_>, picture: &Picture, theme: Theme, question: Op
     let rows = [Constraint::Max(lines.len() as u16), Constraint::Min(0), Constraint::Length(1)];
     let [main, log, last] = Layout::vertical(rows).areas(frame.area());
     frame.render_widget(Text::from(lines), main);
-    frame.render_widget(log_lines(picture, theme, log.height.into()), log);
+    frame.render_widget(log_lines(picture, theme, log), log);
     let keys = match question {
         Some(question) => Line::styled(format!(" {question}"), theme.bad()),
         None => keys::help(picture.server.is_some(), theme),
@@ -294,14 +297,24 @@ fn counts(status: &Status) -> String {
 }
 
 /// The latest of what happened, as much as there is room for.
-fn log_lines(picture: &Picture, theme: Theme, height: usize) -> Text<'static> {
-    let Some(room) = height.checked_sub(1) else { return Text::default() };
-    let skipped = picture.log.len().saturating_sub(room);
-    let lines = picture.log.iter().skip(skipped).map(|(at, text)| {
-        let (minutes, seconds) = (at.as_secs() / 60, at.as_secs() % 60);
-        Line::from(vec![Span::styled(format!(" {minutes:>3}:{seconds:02} "), theme.faint()), Span::raw(text.clone())])
-    });
-    std::iter::once(Line::default()).chain(lines).collect()
+/// The last of the log; what does not fit into a line goes on in the next.
+fn log_lines(picture: &Picture, theme: Theme, area: Rect) -> Text<'static> {
+    let Some(room) = usize::from(area.height).checked_sub(1) else { return Text::default() };
+    let width = usize::from(area.width).saturating_sub(TIME);
+    let lines: Vec<Line> = picture.log.iter().flat_map(|(at, text)| log_entry(*at, text, theme, width)).collect();
+    let skipped = lines.len().saturating_sub(room);
+    std::iter::once(Line::default()).chain(lines.into_iter().skip(skipped)).collect()
+}
+
+fn log_entry(at: Duration, text: &str, theme: Theme, width: usize) -> Vec<Line<'static>> {
+    let (minutes, seconds) = (at.as_secs() / 60, at.as_secs() % 60);
+    let time = format!(" {minutes:>3}:{seconds:02} ");
+    let times = std::iter::once(time).chain(std::iter::repeat(" ".repeat(TIME)));
+    let parts = textwrap::wrap(text, width.max(1));
+    times
+        .zip(parts)
+        .map(|(time, part)| Line::from(vec![Span::styled(time, theme.faint()), Span::raw(part.into_owned())]))
+        .collect()
 }
 
 /// The end of a name that is too long says more than its beginning: there is the port.

@@ -97,6 +97,19 @@ fn a_server_with_two_clients_fits_eighty_by_twenty_four() {
 }
 
 #[test]
+fn a_long_event_is_read_to_its_end() {
+    let mut picture = picture(1);
+    let why = "nobody listens at the other end of the link, on this port or on any other".into();
+    picture
+        .handle_report(Instant::default(), Report::Event(crate::report::Event::Waiting { peer: "attic".into(), why }));
+    let screen = drawn(&picture, 80, 24);
+    let rows: Vec<&str> =
+        screen.lines().filter(|row| row.contains("nobody listens") || row.contains("any other")).collect();
+    let [begin, rest] = rows[..] else { panic!("{screen}") };
+    assert!(begin.contains("  0:00 waiting for attic: nobody listens") && !rest.contains("0:00"), "{screen}");
+}
+
+#[test]
 fn any_size_can_be_drawn_and_the_keys_are_always_there() {
     for picture in [0, 1, 20].into_iter().flat_map(|count| [picture(count), sending(count)]) {
         for width in [1, 2, 10, 40, 80, 300] {

@@ -53,8 +53,14 @@ fn stays(hours: f64, ppm: f64, path: Netem) {
     let [low, high] = [0.05, 0.95].map(|share| heard.delay_between(60.0, 120.0, share));
     let last = heard.delay_between(end - 60.0, end, 0.5);
     assert!((low - 1.0..high + 1.0).contains(&last), "from {low} to {high} ms at first, {last} ms at last");
-    assert_eq!((heard.repeated_frames, world.counts().voices_begun), (0, 1));
+    // A splice that falls into a gap, once a day, is read as part of it. A replay would go back farther.
+    let back = heard.gaps.iter().map(|gap| -gap.passed).fold(0.0, f64::max);
+    assert!(back < SPLICE_MAX, "{back:.0} frames are heard again");
+    assert_eq!(world.counts().voices_begun, 1);
 }
+
+/// So many frames at the most does a splice repeat: 10 ms.
+const SPLICE_MAX: f64 = 480.0;
 
 #[test]
 fn two_hours_of_a_fast_sender_over_wifi_add_nothing_to_the_delay() {

@@ -42,6 +42,8 @@ pub enum Scenario {
     L0c,
     /// Internet at its worst: 19 % loss.
     L0d,
+    /// As N10, with nobody else's packets in the queue.
+    L6,
     /// Internet, random loss of 2 %, 40 ms there and back.
     L7,
     /// As L7 without loss, but nothing passes for 2 s in every 30 s.
@@ -102,6 +104,7 @@ impl Scenario {
                 loss: Loss { enter: 0.0586, leave: 0.25 },
                 ..ideal
             },
+            Self::L6 => Climate { delay_ms: 20.0, bottleneck: true, ..ideal },
             Self::L7 => Climate { delay_ms: 20.0, loss: Loss::random(0.02), ..ideal },
             Self::Stall => Climate { delay_ms: 20.0, sway: Sway::Outage, ..ideal },
         }

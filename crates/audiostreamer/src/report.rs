@@ -57,7 +57,7 @@ pub enum Event {
     /// That server will not be tried again; the sound to the others goes on.
     GivenUp { peer: String, why: String },
     /// What is sent has another format from now on, as its path carries no more, or carries it again.
-    Recoded { format: Format, lossless: bool },
+    Recoded { peers: Vec<String>, format: Format, lossless: bool },
     /// The server's key was seen for the first time, and is kept.
     Met { peer: String, key: Fingerprint },
     /// The server has said that it ends.
@@ -125,8 +125,12 @@ impl fmt::Display for Event {
             Event::Streaming { peer, transport, encrypted, format } => {
                 write!(f, "streaming to {peer} over {transport}{}: {format}", secrecy(*encrypted))
             }
-            Event::Recoded { format, lossless: true } => write!(f, "lossless once more: {format}"),
-            Event::Recoded { format, .. } => write!(f, "the path does not carry lossless sound: {format}"),
+            Event::Recoded { peers, format, lossless: true } => {
+                write!(f, "lossless once more to {}: {format}", peers.join(", "))
+            }
+            Event::Recoded { peers, format, .. } => {
+                write!(f, "the path to {} does not carry lossless sound: {format}", peers.join(", "))
+            }
             Event::Met { peer, key } => {
                 write!(f, "{peer} is new here: its key {key} is kept, and another one will not be accepted")
             }

@@ -6,8 +6,11 @@ use harness::every;
 use harness::machine::Machine;
 use harness::port;
 use harness::program::ours;
+use harness::relay::Relay;
 use harness::server::{Input, Server};
 use harness::signal;
+use harness::stats::{objects, wait_for_object};
+use serde_json::Value;
 
 const RATE: u32 = 48_000;
 
@@ -35,6 +38,30 @@ fn one_that_dies_and_comes_back_is_nothing_to_the_other() {
     }
     back.finish_client(1);
     assert!(back.stop().rms_dbfs() > -60.0, "it is heard again");
+}
+
+#[test]
+fn one_behind_a_narrow_path_takes_no_bit_from_the_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let stats = folder.path().join("client.json");
+    let (near, far) = (Server::start(&[]), Server::start(&[]));
+    let relay = Relay::start(far.port);
+    let behind = format!("127.0.0.1:{}", relay.port);
+    let stats_option = format!("--stats=json:{}", stats.display());
+    let servers = ["client", &near.address(), &behind, "--protocol=udp"];
+    let client = ours(servers.iter().chain(&["--input=tone:440", &stats_option])).start();
+    let bitrate = |object: &Value, server: usize| object["destinations"][server]["targetBitrate"].as_f64();
+    wait_for_object(&stats, "both", |object| object["destinations"][1]["roundTripTime"].is_f64());
+    relay.narrow(90_000);
+    let less = |object: &Value| bitrate(object, 1).is_some_and(|bitrate| bitrate < 80e3);
+    let narrow = wait_for_object(&stats, "less for one", less)["timestamp"].as_f64();
+    relay.narrow(0);
+    let all_again = |object: &Value| bitrate(object, 1) == Some(96e3) && object["timestamp"].as_f64() > narrow;
+    wait_for_object(&stats, "all once more", all_again);
+    let all = objects(&std::fs::read_to_string(&stats).expect("it is there"));
+    assert!(all.iter().filter_map(|object| bitrate(object, 0)).all(|bitrate| bitrate == 96e3), "the other has all");
+    client.interrupt().assert_code(0);
+    relay.stop();
 }
 
 #[test]

@@ -4,29 +4,17 @@ mod harness;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::path::Path;
 use std::time::Duration;
 
 use harness::program::{Program, ours};
 use harness::server::Server;
+use harness::stats::wait_for_object;
 use harness::{port, wait};
 use serde_json::Value;
 
 /// Starts a client with a tone.
 fn tone(address: &str, options: &[&str]) -> Program {
     ours(["client", address, "--input=tone:440"].iter().chain(options)).start()
-}
-
-fn objects(text: &str) -> Vec<Value> {
-    // The last line may be half written.
-    let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
-    whole.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error} in {line}"))).collect()
-}
-
-/// Waits for an object that `is_it` in a growing file.
-#[track_caller]
-fn wait_for_object(path: &Path, what: &str, is_it: impl Fn(&Value) -> bool) -> Value {
-    wait::until(what, || objects(&std::fs::read_to_string(path).unwrap_or_default()).into_iter().find(&is_it))
 }
 
 #[test]

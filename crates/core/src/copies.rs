@@ -61,6 +61,7 @@ pub(crate) fn held(format: Format) -> Duration {
 pub(crate) const LOOKAHEAD: Duration = Duration::from_micros(2_500);
 
 /// Codes copies of what it is given.
+#[derive(Clone)]
 pub(crate) struct Copier {
     settings: Settings,
     encoder: opus::Encoder,

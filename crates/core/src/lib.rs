@@ -144,6 +144,7 @@ mod repair;
 pub mod replay;
 pub mod resample;
 pub mod rtcp;
+pub mod rungs;
 pub mod sender;
 #[cfg(test)]
 mod sine;
@@ -165,5 +166,6 @@ pub use packetizer::Packetizer;
 pub use payload_types::PayloadTypes;
 pub use playout::Playout;
 pub use receiver::Receiver;
+pub use rungs::Rungs;
 pub use sender::Sender;
 pub use time::{Instant, MediaTime, duration_of, frames_in};

@@ -44,6 +44,7 @@ pub struct Frame<'a> {
 /// Collects captured samples, converts their rate and channels, and codes them frame by frame.
 ///
 /// Buffers less than one payload beyond what was pushed, when it is polled after each push.
+#[derive(Clone)]
 pub struct Packetizer {
     config: Config,
     encoder: Encoder,
@@ -177,6 +178,12 @@ impl Packetizer {
         (next.captured_until, next.peak) = (self.captured_until, self.peak);
         *self = next;
         Ok(())
+    }
+
+    /// Whether the other codes alike, and its next frame begins where this one's does.
+    pub fn is_in_step_with(&self, other: &Self) -> bool {
+        let stand = |it: &Self| (it.config, it.next, it.skipped, it.paused);
+        stand(self) == stand(other)
     }
 
     /// How Opus is coded; `None` for PCM.

@@ -16,6 +16,7 @@ use crate::Error;
 ///
 /// Delays the sound by half its filter: 24 frames of the slower rate, half a millisecond at 48 kHz.
 /// Allocates when it is made and never again.
+#[derive(Clone)]
 pub struct Resampler {
     channels: usize,
     weights: Weights,
@@ -147,6 +148,7 @@ impl Resampler {
 }
 
 /// How each input frame weighs in an output frame that lies between two of them.
+#[derive(Clone)]
 struct Weights {
     /// Input frames that one output frame is made of, half of them on each side.
     taps: usize,

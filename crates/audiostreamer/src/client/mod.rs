@@ -4,6 +4,7 @@
 //! captured block needs until it is on the wire, so that nothing stands between them. The runtime
 //! of [`run`] keeps the links, reads what the servers say, and waits for the end.
 
+mod coding;
 mod feed;
 mod hearing;
 mod media;

@@ -1,12 +1,13 @@
-//! The send thread: captured blocks in, packets out. Each frame is coded once and goes to every feed.
+//! The send thread: captured blocks in, packets out. Each frame is coded once for all feeds that can take it.
 
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
-use audiostreamer_core::coding::{Coding, Wish};
-use audiostreamer_core::{Codec, Fallback, Format, Instant, Packetizer, packetizer};
+use audiostreamer_core::rungs::{Rung, Rungs};
+use audiostreamer_core::{Fallback, Format, Instant};
 use tokio::sync::mpsc::UnboundedSender;
 
+use super::coding::{UNLIMITED, code_for, fall_back, reach};
 use super::feed::{Answer, Feed, To};
 use super::media::{below_ceiling, packetizer_config, sender_config};
 use super::shaping::Shaping;
@@ -105,7 +106,6 @@ struct SendThread<'a, R> {
 
 /// What belongs to one format: a source that comes back with another shape gets a new one.
 struct Stream {
-    format: Format,
     /// For who reads it.
     description: String,
     /// Of what is captured, with its channels mapped.
@@ -113,25 +113,28 @@ struct Stream {
     cleaner: Option<Cleaner>,
     shaping: Shaping,
     silence: Option<Silence>,
-    packetizer: Packetizer,
-    /// As it was asked for.
-    wish: packetizer::Config,
-    /// Where it may be coded rather than lossless.
-    fallback: Option<Fallback>,
+    rungs: Rungs,
+    /// Of the first rung, in this format.
     recorder: Option<PacketRecorder>,
+    recorded: Format,
 }
 
 impl Stream {
-    /// Takes a captured block: what is to be heard of it waits in the packetizer.
+    /// What those are sent whom nothing limits.
+    fn format(&self) -> Format {
+        self.rungs.first().wish.format
+    }
+
+    /// Takes a captured block: what is to be heard of it waits in the packetizers.
     fn take(&mut self, block: &Block, samples: &[f32]) {
-        let Self { cleaner, shaping, silence, packetizer, shape, .. } = self;
-        packetizer.skip(block.lost_frames);
+        let Self { cleaner, shaping, silence, rungs, shape, .. } = self;
+        rungs.skip(block.lost_frames);
         let mut pass = |captured, sound: &[f32]| {
             let sound = shaping.apply(sound);
             let frames = sound.len() / usize::from(shape.channels);
             match silence.as_mut().is_some_and(|silence| silence.covers(frames, sound)) {
-                true => packetizer.pause(frames as u64),
-                false => packetizer.push(captured, sound),
+                true => rungs.pause(frames as u64),
+                false => rungs.push(captured, sound),
             }
         };
         let Some(cleaner) = cleaner else { return pass(block.captured, samples) };
@@ -217,29 +220,18 @@ impl<'a, R: Fn(Report)> SendThread<'a, R> {
         let silence = self.config.silence.map(|threshold| Silence::new(threshold, &captured.shape));
         let shape = mapped(map, &captured.shape);
         let media = &below_ceiling(&self.config.media, &shape, self.config.payload_max())?;
-        let packetizer_config = packetizer_config(media, &shape, self.config.payload_max());
-        let format = packetizer_config.format;
-        let packetizer = Packetizer::new(packetizer_config)?;
-        let frame = audiostreamer_core::duration_of(packetizer_config.frames as u64, format.rate);
+        let wish = packetizer_config(media, &shape, self.config.payload_max());
+        let format = wish.format;
+        let mut rungs = Rungs::new(wish, media.falls_back.then(|| Fallback::new(clock::now())))?;
+        let frame = audiostreamer_core::duration_of(wish.frames as u64, format.rate);
         let description = format!("{format}, frames of {} ms", frame.as_micros() as f64 / 1e3);
-        for (_, feed) in &mut self.feeds {
+        for (id, feed) in &mut self.feeds {
             feed.open(sender_config(media, format)?, description.clone());
+            rungs.add(*id);
         }
-        let recorder = self.recorders.as_ref().and_then(|recorders| recorders.of_packets(format, None));
-        let fallback = media.falls_back.then(|| Fallback::new(clock::now()));
-        let wish = packetizer_config;
-        self.stream = Some(Stream {
-            format,
-            description,
-            shape,
-            cleaner,
-            shaping,
-            silence,
-            packetizer,
-            wish,
-            fallback,
-            recorder,
-        });
+        let recorder = packet_recorder(self.recorders.as_ref(), format);
+        let recorded = format;
+        self.stream = Some(Stream { description, shape, cleaner, shaping, silence, rungs, recorder, recorded });
         self.adapt()?;
         self.captured = Some(captured);
         Ok(())
@@ -248,18 +240,25 @@ impl<'a, R: Fn(Report)> SendThread<'a, R> {
     fn add(&mut self, id: usize, to: To) -> Result<(), Error> {
         let media = &self.config.media;
         let mut feed = Feed::new(media.clone(), to);
-        if let Some(stream) = &self.stream {
-            feed.open(sender_config(media, stream.format)?, stream.description.clone());
+        if let Some(stream) = &mut self.stream {
+            feed.open(sender_config(media, stream.format())?, stream.description.clone());
+            stream.rungs.add(id);
         }
         self.feeds.push((id, feed));
         Ok(())
     }
 
     fn remove(&mut self, id: usize) {
-        for (_, mut feed) in self.feeds.extract_if(.., |(known, _)| *known == id) {
-            feed.say_goodbye();
-            self.counted.destinations.push(feed.sent());
-        }
+        let Some(index) = self.feeds.iter().position(|(known, _)| *known == id) else { return };
+        let (_, mut feed) = self.feeds.remove(index);
+        feed.say_goodbye();
+        self.forget(id, &feed);
+    }
+
+    /// Keeps of a feed that has gone what it has sent.
+    fn forget(&mut self, id: usize, feed: &Feed) {
+        self.counted.destinations.push(feed.sent());
+        self.stream.iter_mut().for_each(|stream| stream.rungs.remove(id));
     }
 
     fn handle_notice(&mut self, notice: Notice) -> Result<Turn, Error> {
@@ -286,54 +285,28 @@ impl<'a, R: Fn(Report)> SendThread<'a, R> {
         }
     }
 
-    /// Codes as the narrowest of all paths allows: what is encoded once is sent to all.
+    /// Codes for each path what it carries, and as little as may be twice.
     fn adapt(&mut self) -> Result<(), Error> {
-        self.fall_back()?;
-        let Some(stream) = &mut self.stream else { return Ok(()) };
-        let packetizer::Config { opus, frames, format, .. } = stream.wish;
-        let now = stream.packetizer.coding();
-        let mut narrowest: Option<Coding> = None;
-        for (_, feed) in &mut self.feeds {
-            let wish = Wish { opus, frames, overhead_bytes: feed.overhead_bytes() };
-            feed.set_full_bps(wish.full_bps(format));
-            let coding = now.map(|now| wish.coding(now, feed.frames_bps()));
-            narrowest = narrowest.into_iter().chain(coding).min_by_key(|coding| coding.bitrate_bps);
+        let Self { stream: Some(stream), feeds, config, .. } = self else { return Ok(()) };
+        stream.rungs.arrange(|id, rung| feed_of(feeds, id).map_or(UNLIMITED, |feed| reach(feed, rung)));
+        let mut news = Vec::new();
+        for rung in stream.rungs.iter_mut() {
+            let mut feeds: Vec<&mut Feed> = members(feeds, rung).collect();
+            news.extend(fall_back(config, &stream.shape, rung, &mut feeds)?);
+            code_for(rung, &mut feeds)?;
         }
-        if let Some(coding) = narrowest {
-            stream.packetizer.set_coding(coding)?;
+        if stream.recorded != stream.format() {
+            stream.recorded = stream.format();
+            stream.recorder = packet_recorder(self.recorders.as_ref(), stream.recorded);
         }
-        let target = stream.packetizer.target_bps();
-        self.feeds.iter_mut().for_each(|(_, feed)| feed.set_target_bps(target));
-        Ok(())
-    }
-
-    /// Sends lossless as long as all paths carry that, where the user leaves it to us.
-    fn fall_back(&mut self) -> Result<(), Error> {
-        let Some(Stream { shape, packetizer, wish, format, recorder, fallback: Some(fallback), .. }) = &mut self.stream
-        else {
-            return Ok(());
-        };
-        let limited = self.feeds.iter().any(|(_, feed)| feed.is_limited());
-        let lossless = fallback.handle(clock::now(), limited);
-        if lossless == (format.codec != Codec::Opus) {
-            return Ok(());
-        }
-        let media = if lossless { self.config.media.clone() } else { self.config.media.coded() };
-        let next = packetizer_config(&media, shape, self.config.payload_max());
-        packetizer.set_format(next.format, next.frames)?;
-        (*wish, *format) = (next, next.format);
-        *recorder = self.recorders.as_ref().and_then(|recorders| recorders.of_packets(next.format, None));
-        for (_, feed) in &mut self.feeds {
-            feed.set_format(&sender_config(&media, next.format)?);
-        }
-        self.say(Event::Recoded { format: next.format, lossless });
+        news.into_iter().for_each(|event| self.say(event));
         Ok(())
     }
 
     /// Goes on with the others; where there are none left, the error is that of the whole.
     fn give_up(&mut self, index: usize, error: Error) -> Result<(), Error> {
-        let (_, feed) = self.feeds.remove(index);
-        self.counted.destinations.push(feed.sent());
+        let (id, feed) = self.feeds.remove(index);
+        self.forget(id, &feed);
         if self.feeds.is_empty() {
             return Err(error);
         }
@@ -363,30 +336,36 @@ impl<'a, R: Fn(Report)> SendThread<'a, R> {
     /// Sends what fills no frame.
     fn send_rest(&mut self) -> Result<(), Error> {
         if let Some(stream) = &mut self.stream {
-            stream.packetizer.finish();
+            stream.rungs.finish();
         }
         self.send_frames()
     }
 
     fn send_frames(&mut self) -> Result<(), Error> {
-        let Some(stream) = &mut self.stream else { return Ok(()) };
-        // Coded once, for all who need copies as for the one who has room for the best.
-        let copies = self.feeds.iter().filter_map(|(_, feed)| feed.copies());
-        stream.packetizer.set_copies(copies.max_by_key(|copies| copies.opus.bitrate_bps))?;
-        stream.packetizer.set_loss(self.feeds.iter().map(|(_, feed)| feed.unprotected()).fold(0.0, f64::max))?;
-        while let Some(frame) = stream.packetizer.poll()? {
-            if let Some(recorder) = &stream.recorder {
-                let (time, frames, payload) = (frame.time, frame.frames as u32, frame.payload.to_vec());
-                recorder.record(Packet { time, frames, at: clock::now(), payload });
+        let Self { stream: Some(stream), feeds, .. } = self else { return Ok(()) };
+        let mut recorder = stream.recorder.as_ref();
+        for rung in stream.rungs.iter_mut() {
+            // Coded once, for all who need copies as for the one who has room for the best.
+            let copies = members(feeds, rung).filter_map(|feed| feed.copies());
+            let copies = copies.max_by_key(|copies| copies.opus.bitrate_bps);
+            let unprotected = members(feeds, rung).map(|feed| feed.unprotected()).fold(0.0, f64::max);
+            rung.packetizer.set_copies(copies)?;
+            rung.packetizer.set_loss(unprotected)?;
+            let recorder = recorder.take(); // the first rung's
+            let mut feeds: Vec<&mut Feed> = members(feeds, rung).filter(|feed| feed.has_link()).collect();
+            while let Some(frame) = rung.packetizer.poll()? {
+                if let Some(recorder) = recorder {
+                    let (time, frames, payload) = (frame.time, frame.frames as u32, frame.payload.to_vec());
+                    recorder.record(Packet { time, frames, at: clock::now(), payload });
+                }
+                let now = clock::now();
+                if !feeds.is_empty() {
+                    self.send_delay = now - frame.captured;
+                    self.started.get_or_insert(now);
+                    self.last_sent = now;
+                }
+                feeds.iter_mut().for_each(|feed| feed.send(now, &frame));
             }
-            let now = clock::now();
-            let mut linked = self.feeds.iter_mut().map(|(_, feed)| feed).filter(|feed| feed.has_link()).peekable();
-            if linked.peek().is_some() {
-                self.send_delay = now - frame.captured;
-                self.started.get_or_insert(now);
-                self.last_sent = now;
-            }
-            linked.for_each(|feed| feed.send(now, &frame));
         }
         Ok(())
     }
@@ -395,7 +374,7 @@ impl<'a, R: Fn(Report)> SendThread<'a, R> {
     fn discard_captured(&mut self) {
         while let Some((block, _)) = self.captured.as_mut().and_then(Captured::next_block) {
             if let Some(stream) = &mut self.stream {
-                stream.packetizer.skip(block.lost_frames + block.frames as u64);
+                stream.rungs.skip(block.lost_frames + block.frames as u64);
             }
         }
     }
@@ -410,9 +389,9 @@ impl<'a, R: Fn(Report)> SendThread<'a, R> {
             feed.handle_time(now, &|event| (self.report)(Report::Event(event)));
         }
         self.tell_ready();
-        let peak = self.stream.as_mut().map_or(0.0, |stream| stream.packetizer.take_peak());
+        let peak = self.stream.as_mut().map_or(0.0, |stream| stream.rungs.take_peak());
         (self.report)(Report::Client(Status {
-            format: self.stream.as_ref().map(|stream| stream.format),
+            format: self.stream.as_ref().map(Stream::format),
             volume: self.volume,
             peak,
             xruns: self.xruns.count(),
@@ -433,4 +412,17 @@ impl<'a, R: Fn(Report)> SendThread<'a, R> {
         counted.destinations.extend(self.feeds.iter().map(|(_, feed)| feed.sent()));
         counted
     }
+}
+
+fn feed_of(feeds: &[(usize, Feed)], id: usize) -> Option<&Feed> {
+    feeds.iter().find(|(known, _)| *known == id).map(|(_, feed)| feed)
+}
+
+/// The feeds that stand on a rung.
+fn members<'f>(feeds: &'f mut [(usize, Feed)], rung: &Rung) -> impl Iterator<Item = &'f mut Feed> {
+    feeds.iter_mut().filter(|(id, _)| rung.has(*id)).map(|(_, feed)| feed)
+}
+
+fn packet_recorder(recorders: Option<&Recorders>, format: Format) -> Option<PacketRecorder> {
+    recorders.and_then(|recorders| recorders.of_packets(format, None))
 }

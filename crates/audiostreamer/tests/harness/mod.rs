@@ -26,5 +26,6 @@ pub mod relay;
 pub mod resume;
 pub mod server;
 pub mod signal;
+pub mod stats;
 pub mod turn;
 pub mod wait;

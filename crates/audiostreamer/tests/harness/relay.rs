@@ -26,6 +26,7 @@ struct State {
     hostile: AtomicBool,
     rebinds: AtomicBool,
     delay_ms: AtomicU64,
+    bits_per_second: AtomicU64,
     reorders: AtomicU32,
     flights: Mutex<Vec<Flight>>,
     losses: AtomicU32,
@@ -74,6 +75,12 @@ impl Relay {
         self.state.delay_ms.store(delay.as_millis() as u64, Ordering::Relaxed);
     }
 
+    /// From now on carries no more than that from the client, IP headers included: more waits, up to 200 ms,
+    /// and what comes then is lost.
+    pub fn narrow(&self, bits_per_second: u64) {
+        self.state.bits_per_second.store(bits_per_second, Ordering::Relaxed);
+    }
+
     /// So many datagrams of the client, every fourth of those that come, come after the next two.
     pub fn reorder(&self, datagrams: u32) {
         self.state.reorders.store(datagrams, Ordering::Relaxed);
@@ -119,7 +126,7 @@ fn forward(front: &UdpSocket, server: u16, state: &State) -> Vec<Vec<u8>> {
             let losses = state.losses.load(Ordering::Relaxed);
             let lost = losses > 0 && seen.len() % 40 < 2;
             state.losses.store(losses - u32::from(lost), Ordering::Relaxed);
-            if passes && !lost {
+            if passes && !lost && there.has_room(length, state) {
                 there.push(datagram, state);
             }
             if state.hostile.load(Ordering::Relaxed) {
@@ -166,12 +173,31 @@ struct Delayed {
     waiting: VecDeque<(Instant, Vec<u8>)>,
     /// One that is overtaken, and by how many more.
     held: Option<(usize, Vec<u8>)>,
+    /// When a narrow path has carried all that it was given.
+    busy_until: Instant,
 }
+
+/// What a narrow path holds back at the most.
+const QUEUE: Duration = Duration::from_millis(200);
+/// Of UDP over IPv4.
+const HEADERS: usize = 28;
 
 impl Delayed {
     fn push(&mut self, datagram: &[u8], state: &State) {
         let delay = Duration::from_millis(state.delay_ms.load(Ordering::Relaxed));
-        self.waiting.push_back((clock::now() + delay, datagram.to_vec()));
+        self.waiting.push_back((clock::now().max(self.busy_until) + delay, datagram.to_vec()));
+    }
+
+    /// Whether a narrow path takes one more datagram; it is busy with it for a while.
+    fn has_room(&mut self, length: usize, state: &State) -> bool {
+        let bits_per_second = state.bits_per_second.load(Ordering::Relaxed);
+        let begin = clock::now().max(self.busy_until);
+        if bits_per_second == 0 || begin - clock::now() > QUEUE {
+            return bits_per_second == 0;
+        }
+        let bits = 8 * (length + HEADERS) as u64;
+        self.busy_until = begin + Duration::from_nanos(bits * 1_000_000_000 / bits_per_second);
+        true
     }
 
     fn hold_the_last(&mut self, overtaken_by: usize) {

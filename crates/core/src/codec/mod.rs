@@ -9,6 +9,7 @@ use conceal::Concealment;
 mod conceal;
 
 /// Turns frames of interleaved samples into payloads.
+#[derive(Clone)]
 pub enum Encoder {
     /// Samples as they are, in this encoding.
     Pcm(Encoding),

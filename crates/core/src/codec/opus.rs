@@ -95,6 +95,25 @@ pub struct Encoder {
 // SAFETY: the C state has no thread affinity and is only reached through `&mut self`.
 unsafe impl Send for Encoder {}
 
+impl Clone for Encoder {
+    /// Both go on from the same state, each with what it is given.
+    fn clone(&self) -> Self {
+        let channels = self.channels as c_int;
+        // SAFETY: the size is that of any encoder for so many channels; its state is continuous in memory, and
+        // a shallow copy is all that it takes to copy it, as libopus says of it.
+        let state = unsafe {
+            let mut error = 0;
+            let application = sys::OPUS_APPLICATION_VOIP; // is copied as well
+            let state = sys::opus_encoder_create(RATE, channels, application, &mut error);
+            let state = NonNull::new(state).expect("there is memory for an encoder");
+            let bytes = sys::opus_encoder_get_size(channels) as usize;
+            std::ptr::copy_nonoverlapping(self.state.as_ptr().cast::<u8>(), state.as_ptr().cast::<u8>(), bytes);
+            state
+        };
+        Self { state, ..*self }
+    }
+}
+
 impl Encoder {
     /// An encoder for one or two channels.
     pub fn new(channels: u8, settings: Settings) -> Result<Self, Error> {
@@ -317,6 +336,28 @@ fn failed(code: c_int) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_clone_goes_on_as_the_encoder_itself_does() {
+        let settings = |application| Settings { application, bitrate_bps: 48_000 };
+        for application in [Application::Music, Application::Voice] {
+            let mut encoder = Encoder::new(2, settings(application)).unwrap();
+            let sound =
+                |n: usize| (0..2 * 960).map(|i| ((n * 960 + i / 2) as f32 * 0.05).sin() * 0.3).collect::<Vec<_>>();
+            let (mut one, mut other) = (Vec::new(), Vec::new());
+            (0..10).for_each(|n| encoder.encode(&sound(n), &mut one).unwrap());
+            let mut clone = encoder.clone();
+            for n in 10..20 {
+                encoder.encode(&sound(n), &mut one).unwrap();
+                clone.encode(&sound(n), &mut other).unwrap();
+                assert_eq!(one, other);
+            }
+            encoder.set_bitrate(16_000).unwrap();
+            (20..30).for_each(|n| encoder.encode(&sound(n), &mut one).unwrap());
+            (20..30).for_each(|n| clone.encode(&sound(n), &mut other).unwrap());
+            assert!(one.len() < other.len(), "they share nothing");
+        }
+    }
 
     #[test]
     fn every_frame_size_decodes_to_its_length() {

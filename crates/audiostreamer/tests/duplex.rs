@@ -115,6 +115,22 @@ fn nobody_hears_who_has_not_asked_and_nobody_is_heard_who_has_not_said_so() {
 }
 
 #[test]
+fn programs_of_one_key_hear_each_for_itself() {
+    let server = Server::start(&["--duplex", "--input=tone:880"]);
+    let talkers = ["udp", "tcp"].map(|protocol| Talker::start(&server.address(), &["--protocol", protocol]));
+    let other = ours(["client", &server.address(), "--input=tone:440", "--protocol=tcp"]).start();
+    server.wait_for_client(3);
+    for talker in &talkers {
+        talker.program.wait_for_line("hearing 127.0.0.1");
+        wait_for_growth(&talker.heard, 1.0);
+    }
+    assert_eq!(server.program.lines_with("streaming to").len(), 2, "each over its own connection all the time");
+    talkers.into_iter().for_each(|talker| assert_tone(&talker.stop(), THERE));
+    other.interrupt().assert_code(0);
+    server.stop();
+}
+
+#[test]
 fn one_half_fails_and_the_other_goes_on() {
     let server = Server::start(&["--duplex", "--input=/nowhere/in.wav"]);
     server.program.wait_for_line("nothing is sent back from now on");

@@ -162,12 +162,6 @@ impl Connections {
         self.open.iter().find(|open| open.peer == *peer).map(|open| open.link.clone())
     }
 
-    /// The latest connection of that client.
-    pub fn of_client(&self, peer: &Peer) -> Option<(Peer, SharedLink)> {
-        let open = self.open.iter().rev().find(|open| open.peer.is_same_client(peer))?;
-        Some((open.peer, open.link.clone()))
-    }
-
     /// What was turned away here.
     pub fn refusals(&mut self) -> Refusals {
         let (garbage, answers) = self.quic.as_ref().map_or((0, 0), QuicPort::refused);

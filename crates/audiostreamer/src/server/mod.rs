@@ -293,9 +293,8 @@ impl<R: Fn(Report)> Server<R> {
                 if let (Admission::Invited(name), Some(key)) = (admission, peer.key()) {
                     self.say(Event::ClientInvited { peer: peer.address(), name, key });
                 }
-                // A second connection is one in reserve, until sound comes over it.
-                if duplex && self.config.duplex.is_some() && !self.talkback.is_heard_by(&peer) {
-                    self.talkback.send_over(peer, link);
+                if duplex && self.config.duplex.is_some() {
+                    self.talkback.handle_asked(peer, link);
                 }
             }
             ConnectionEvent::Rejected { address, why } => self.say_rejected(canonical(address), why),
@@ -310,7 +309,7 @@ impl<R: Fn(Report)> Server<R> {
             },
             ConnectionEvent::Closed { peer } => {
                 connections.close(&peer);
-                self.talkback.close(&peer, connections.of_client(&peer));
+                self.talkback.close(&peer, |other| connections.link(other));
                 self.finish_streams(&peer, "has closed the connection");
             }
         }
@@ -515,7 +514,7 @@ impl<R: Fn(Report)> Server<R> {
     fn end_stream(&mut self, index: usize, why: &'static str) {
         let mut stream = self.streams.remove(index);
         if !stream.peer().is_encrypted() {
-            self.talkback.close(&stream.peer(), None);
+            self.talkback.close(&stream.peer(), |_| None);
         }
         stream.collect();
         self.ended.add(&stream);

@@ -15,9 +15,12 @@ pub(super) struct Talkback {
     events: UnboundedSender<SendEvent>,
     status: watch::Receiver<Option<Box<Status>>>,
     listeners: Vec<Listener>,
+    /// Connections whose client has asked to hear us.
+    asked: Vec<Peer>,
     next_id: usize,
 }
 
+/// One program that hears us. Several may have one key.
 struct Listener {
     id: usize,
     /// The connection in use.
@@ -39,46 +42,70 @@ impl Talkback {
                 None => ended.await,
             }
         };
-        (Self { events, status, listeners: Vec::new(), next_id: 0 }, sending)
+        (Self { events, status, listeners: Vec::new(), asked: Vec::new(), next_id: 0 }, sending)
     }
 
-    /// That client has asked, or goes on over another connection.
-    pub fn send_over(&mut self, peer: Peer, link: SharedLink) {
-        let known = self.listeners.iter_mut().find(|known| known.peer.is_same_client(&peer));
-        let id = match known {
-            Some(known) if known.peer == peer => return,
+    /// That client has asked. A second connection is one in reserve, until sound comes over it.
+    pub fn handle_asked(&mut self, peer: Peer, link: SharedLink) {
+        self.asked.push(peer);
+        if !self.listeners.iter().any(|known| known.peer.is_same_client(&peer)) {
+            self.add(peer, link);
+        }
+    }
+
+    /// Sound comes over that connection; `before` says of others whether this sound came over them, `silent`
+    /// whether none does.
+    fn follow(
+        &mut self,
+        peer: Peer,
+        link: &SharedLink,
+        before: impl Fn(&Peer) -> bool,
+        silent: impl Fn(&Peer) -> bool,
+    ) {
+        if !self.asked.contains(&peer) || self.listeners.iter().any(|known| known.peer == peer) {
+            return;
+        }
+        let is_it = |known: &Peer| before(known) || known.is_same_client(&peer) && silent(known);
+        match self.listeners.iter_mut().find(|known| is_it(&known.peer)) {
             Some(known) => {
                 known.peer = peer;
-                known.id
+                let id = known.id;
+                self.say(SendEvent::Up(id, link.clone()));
             }
-            None => {
-                self.next_id += 1;
-                self.listeners.push(Listener { id: self.next_id, peer });
-                let to = To { peer: peer.address().to_string(), encrypted: peer.is_encrypted(), no_wait: false };
-                self.say(SendEvent::Add(self.next_id, to));
-                self.next_id
-            }
-        };
-        self.say(SendEvent::Up(id, link));
+            None => self.add(peer, link.clone()),
+        }
     }
 
-    /// Whether that client hears.
-    pub fn is_heard_by(&self, peer: &Peer) -> bool {
-        self.listeners.iter().any(|known| known.peer.is_same_client(peer))
+    fn add(&mut self, peer: Peer, link: SharedLink) {
+        self.next_id += 1;
+        self.listeners.push(Listener { id: self.next_id, peer });
+        let to = To { peer: peer.address().to_string(), encrypted: peer.is_encrypted(), no_wait: false };
+        self.say(SendEvent::Add(self.next_id, to));
+        self.say(SendEvent::Up(self.next_id, link));
     }
 
-    /// Takes what a listener reports.
+    /// Takes what a listener reports: of several with one key the one that it is about knows that by itself.
     pub fn handle_rtcp(&self, peer: &Peer, bytes: &[u8]) {
-        if let Some(known) = self.listeners.iter().find(|known| known.peer.is_same_client(peer)) {
+        for known in self.listeners.iter().filter(|known| known.peer.is_same_client(peer)) {
             self.say(SendEvent::Link(known.id, LinkEvent::Packet(bytes.to_vec())));
         }
     }
 
-    /// A connection is closed; where it was the one in use, the client hears over `other` or no more.
-    pub fn close(&mut self, peer: &Peer, other: Option<(Peer, SharedLink)>) {
+    /// A connection is closed; where it was the one in use, the client hears over another that `link` knows, or
+    /// no more.
+    pub fn close(&mut self, peer: &Peer, link: impl Fn(&Peer) -> Option<SharedLink>) {
+        self.asked.retain(|asked| asked != peer);
         let Some(index) = self.listeners.iter().position(|known| known.peer == *peer) else { return };
+        let is_free = |asked: &Peer| !self.listeners.iter().any(|known| known.peer == *asked);
+        let others = self.asked.iter().rev().filter(|asked| asked.is_same_client(peer) && is_free(asked));
+        let other = others.filter_map(|asked| Some((*asked, link(asked)?))).next();
+        let listener = &mut self.listeners[index];
         match other {
-            Some((other, link)) => self.send_over(other, link),
+            Some((other, link)) => {
+                listener.peer = other;
+                let id = listener.id;
+                self.say(SendEvent::Up(id, link));
+            }
             None => {
                 let gone = self.listeners.remove(index);
                 self.say(SendEvent::Remove(gone.id));
@@ -123,8 +150,9 @@ impl<R: Fn(Report)> Server<R> {
     /// What goes back to a client takes the way on which its own sound comes.
     pub(super) fn talk_over_the_way_of(&mut self, index: usize) {
         let stream = &self.streams[index];
-        if let (true, Some(link)) = (self.talkback.is_heard_by(&stream.peer()), stream.back()) {
-            self.talkback.send_over(stream.peer(), link.clone());
+        if let Some(link) = stream.back() {
+            let silent = |peer: &Peer| !self.streams.iter().any(|stream| stream.comes_over(peer));
+            self.talkback.follow(stream.peer(), link, |peer| stream.comes_over(peer), silent);
         }
     }
 
@@ -132,8 +160,10 @@ impl<R: Fn(Report)> Server<R> {
     /// somebody whose address was forged; he hears for as long as he plays.
     pub(super) fn talk_to_those_who_answer(&mut self) {
         for stream in self.streams.iter().filter(|stream| stream.is_proved()) {
-            if let (Some(link), Some(_)) = (stream.back(), stream.received().round_trip_time) {
-                self.talkback.send_over(stream.peer(), link.clone());
+            if let (Some(link), Some(_)) = (stream.back(), stream.received().round_trip_time)
+                && !self.talkback.asked.contains(&stream.peer())
+            {
+                self.talkback.handle_asked(stream.peer(), link.clone());
             }
         }
     }

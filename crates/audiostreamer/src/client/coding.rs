@@ -31,15 +31,15 @@ pub fn reach(feed: &Feed, rung: &Rung) -> Reach {
 
 /// Codes as the narrowest path of a rung allows.
 pub fn code_for(rung: &mut Rung, feeds: &mut [&mut Feed]) -> Result<(), Error> {
+    for feed in &mut *feeds {
+        feed.set_full_bps(wish(feed, rung).full_bps(rung.wish.format));
+    }
     let codings = feeds.iter().filter_map(|feed| reach(feed, rung).coding);
     if let Some(narrowest) = codings.min_by_key(|coding| coding.bitrate_bps) {
         rung.packetizer.set_coding(narrowest)?;
     }
     let target = rung.packetizer.target_bps();
-    for feed in feeds {
-        feed.set_full_bps(wish(feed, rung).full_bps(rung.wish.format));
-        feed.set_target_bps(target);
-    }
+    feeds.iter_mut().for_each(|feed| feed.set_target_bps(target));
     Ok(())
 }
 

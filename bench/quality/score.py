@@ -4,13 +4,14 @@ usage: score.py SPEECH.wav HEARD.wav LEAD_FRAMES
 
 HEARD is on the same clock as the speech, which began after LEAD_FRAMES. Each line: seconds from mouth
 to ear, PESQ-WB (ITU-T P.862.2, 1.0 to 4.64), ViSQOL in speech mode (1 to 5) and in audio mode (1 to
-4.75). A clip in which the speech is not found at all has "-" for its delay and the least of each.
+4.75), ESTOI (0 to 1; how much of it is understood follows from that). A clip in which the speech is not found at all has "-" for its delay and the least of each.
 """
 
 import sys
 
 import numpy as np
 from pesq import PesqError, pesq
+from pystoi import stoi
 from scipy.io import wavfile
 from scipy.signal import fftconvolve, resample_poly
 from visqol import VisqolApi
@@ -50,7 +51,7 @@ def main():
         around = heard[lead + start :][: CLIP + LAG_MAX]
         behind = lag(clip, around)
         if behind is None:
-            print("- 1 1 1", flush=True)
+            print("- 1 1 1 0", flush=True)
             continue
         found = around[behind : behind + CLIP]
         narrow = [resample_poly(signal, 1, 3) for signal in (clip, found)]
@@ -60,7 +61,8 @@ def main():
             said = 1.0  # nothing that it takes for speech
         like_speech = modes[0].measure_from_arrays(*narrow, sample_rate=16_000).moslqo
         like_sound = modes[1].measure_from_arrays(clip, found, sample_rate=RATE).moslqo
-        print(behind / RATE, said, like_speech, like_sound, flush=True)
+        understood = stoi(*narrow, 16_000, extended=True)
+        print(behind / RATE, said, like_speech, like_sound, understood, flush=True)
 
 
 main()

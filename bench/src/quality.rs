@@ -5,7 +5,7 @@
 //! bench itself is microphone and loudspeaker. It writes into the sender's standard input in real
 //! time, reads the receiver's standard output, and knows when it did.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{PipeReader, PipeWriter, Read, Write};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -277,6 +277,7 @@ struct Clip {
     pesq: f64,
     visqol_speech: f64,
     visqol_audio: f64,
+    estoi: f64,
 }
 
 impl Clip {
@@ -284,7 +285,8 @@ impl Clip {
         let mut words = line.split_whitespace();
         let delay_ms = words.next()?.parse().ok().map(|seconds: f64| seconds * 1000.0);
         let mut next = || words.next()?.parse().ok();
-        Some(Self { delay_ms, pesq: next()?, visqol_speech: next()?, visqol_audio: next()? })
+        let (pesq, visqol_speech, visqol_audio, estoi) = (next()?, next()?, next()?, next()?);
+        Some(Self { delay_ms, pesq, visqol_speech, visqol_audio, estoi })
     }
 }
 
@@ -299,7 +301,7 @@ struct Row {
 
 impl Row {
     const HEADING: &str = "| who | link | lost % | mouth to ear ms, median | most | PESQ-WB, mean | of each clip | \
-        ViSQOL speech | audio | wire kb/s |\n| --- | --- | ---: | ---: | ---: | ---: | --- | ---: | ---: | ---: |";
+        ViSQOL speech | audio | ESTOI | wire kb/s |\n| --- | --- | ---: | ---: | ---: | ---: | --- | ---: | ---: | ---: | ---: |";
 
     fn line(&self) -> String {
         let mean = |of: fn(&Clip) -> f64| self.clips.iter().map(of).sum::<f64>() / self.clips.len() as f64;
@@ -308,7 +310,7 @@ impl Row {
         let ms = |delay: Option<&f64>| delay.map_or("-".into(), |ms| format!("{ms:.0}"));
         let each: Vec<String> = self.clips.iter().map(|clip| format!("{:.2}", clip.pesq)).collect();
         format!(
-            "| {} | {:?} | {:.1} | {} | {} | {:.2} | {} | {:.2} | {:.2} | {:.0} |",
+            "| {} | {:?} | {:.1} | {} | {} | {:.2} | {} | {:.2} | {:.2} | {:.3} | {:.0} |",
             self.talker,
             self.link,
             self.lost_percent,
@@ -318,6 +320,7 @@ impl Row {
             each.join(" "),
             mean(|clip| clip.visqol_speech),
             mean(|clip| clip.visqol_audio),
+            mean(|clip| clip.estoi),
             self.wire_kbps
         )
     }
@@ -332,14 +335,15 @@ struct Python {
 fn python(results: &Path) -> Result<Python> {
     let home = results.join("python");
     let program = home.join("bin/python");
-    let ready = home.join("ready");
-    if !ready.exists() {
+    let (ready, requirements) = (home.join("ready"), scripts().join("requirements.txt"));
+    let required = fs::read(&requirements)?;
+    if fs::read(&ready).ok() != Some(required.clone()) {
         let home = home.display().to_string();
         crate::process::run(&["python3", "-m", "venv", &home]).context("python3 with venv is needed")?;
-        let requirements = scripts().join("requirements.txt").display().to_string();
+        let requirements = requirements.display().to_string();
         let pip = ["-m", "pip", "install", "--quiet", "--requirement", &requirements];
         crate::process::run(&[&[program.to_str().unwrap_or_default()], &pip[..]].concat())?;
-        File::create(&ready)?;
+        fs::write(&ready, required)?;
     }
     Ok(Python { program })
 }
@@ -376,9 +380,9 @@ mod tests {
 
     #[test]
     fn a_clip_that_was_not_found_is_scored_all_the_same() {
-        let clip = Clip::parse("0.1115 4.31 4.5 4.61").unwrap();
+        let clip = Clip::parse("0.1115 4.31 4.5 4.61 0.97").unwrap();
         assert_eq!((clip.delay_ms, clip.pesq), (Some(111.5), 4.31));
-        assert_eq!(Clip::parse("- 1 1 1").unwrap().delay_ms, None);
+        assert_eq!(Clip::parse("- 1 1 1 0").unwrap().delay_ms, None);
         assert!(Clip::parse("Traceback").is_none());
     }
 

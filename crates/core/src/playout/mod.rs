@@ -259,9 +259,9 @@ impl Playout {
         }
         match unit.origin {
             Origin::First | Origin::Begin => self.pace.observe(&unit),
-            Origin::Repair if !self.pace.knows_sender() => self.pace.observe(&unit),
+            Origin::Repair => self.pace.observe_repair(&unit),
             Origin::Copy => self.pace.observe_copy(),
-            Origin::Repair | Origin::Lost => {} // their time is not the path's alone
+            Origin::Lost => {} // told above
             Origin::OtherWay => {
                 self.pace.observe_other_way(&unit);
                 self.stats.units_duplicate += 1;

@@ -42,6 +42,8 @@ pub(super) struct Pace {
     late_run: Option<LateRun>,
     /// Until then what is late tells how much longer the path has become.
     longer_until: f64,
+    /// When a unit last came that had not been asked for.
+    last_first: f64,
     /// When the timeline started.
     since: Option<f64>,
     speed: f64,
@@ -72,6 +74,9 @@ const LATE_APART: f64 = 1e-3;
 
 /// By how much, in this time all of its packets tell, which beat with the card's periods: in seconds.
 const LONGER_SEEN: f64 = 0.25;
+
+/// After so long in which nothing came but what had been asked for, that is the stream; in seconds.
+const ALONE: f64 = 1.0;
 
 /// The delay is brought to its target so fast that the difference shrinks to a third in this time,
 /// in seconds, unless that were heard; faster when it is too short.
@@ -115,6 +120,7 @@ impl Pace {
             unit: 0.0,
             late_run: None,
             longer_until: f64::NEG_INFINITY,
+            last_first: 0.0,
             since: None,
             speed: 1.0,
             first: 0.0,
@@ -158,6 +164,20 @@ impl Pace {
 
     /// Takes note of a unit that came off the network and was not there at the last block.
     pub fn observe(&mut self, unit: &Unit) {
+        self.last_first = self.time(unit.arrived);
+        self.observe_arrival(unit);
+    }
+
+    /// Takes note of a unit that came after it had been asked for: as of any other where nothing is known yet,
+    /// or nothing else has come for long. Then all are asked for before they can come, because the path has become
+    /// longer; they would be late for ever.
+    pub fn observe_repair(&mut self, unit: &Unit) {
+        if !self.knows_sender() || self.time(unit.arrived) - self.last_first > ALONE {
+            self.observe_arrival(unit);
+        }
+    }
+
+    fn observe_arrival(&mut self, unit: &Unit) {
         let time = self.time(unit.arrived);
         let origin = *self.origin.get_or_insert(unit.time);
         self.unit = f64::from(unit.frames) / self.rate;

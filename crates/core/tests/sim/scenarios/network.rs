@@ -156,3 +156,25 @@ fn every_known_path_keeps_the_invariants() {
         }
     }
 }
+
+#[test]
+fn a_path_that_becomes_longer_where_much_was_lost_is_heard_again() {
+    // After such a loss what is overdue is asked for at once, so that all that comes had been asked for.
+    for (outage, pause, longer) in [(0.56, 2.3, 149.0), (0.56, 1.0, 149.0), (0.56, 2.3, 110.0), (0.5, 2.0, 160.0)] {
+        let path = |delay: f64| Netem::ideal().delay(delay);
+        let mut world = World::new(Server::new().latency(100));
+        let client = world.add(Client::l16(), path(1.0));
+        world.run(seconds(2.5));
+        world.reroute(client, Netem::outage());
+        world.run(seconds(outage));
+        world.reroute(client, path(1.0));
+        world.run(seconds(pause));
+        world.reroute(client, path(1.0 + longer));
+        let changed = 2.5 + outage + pause;
+        world.run(seconds(20.0));
+        let heard = world.heard(client);
+        println!("{:?}, then {:.1} ms", heard.gaps, heard.delay_from(changed + 15.0, 0.5));
+        assert_eq!(heard.gaps_from(changed + 1.5).count(), 0, "{:?}", heard.gaps);
+        assert!(heard.last > changed + 19.0, "heard until {} s", heard.last);
+    }
+}

@@ -6,8 +6,7 @@ use serde_json::Value;
 
 use super::wait;
 
-/// The whole lines of `--stats json`.
-pub fn objects(text: &str) -> Vec<Value> {
+fn objects(text: &str) -> Vec<Value> {
     // The last line may be half written.
     let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
     whole.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error} in {line}"))).collect()

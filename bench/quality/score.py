@@ -4,7 +4,8 @@ usage: score.py SPEECH.wav HEARD.wav LEAD_FRAMES
 
 HEARD is on the same clock as the speech, which began after LEAD_FRAMES. Each line: seconds from mouth
 to ear, PESQ-WB (ITU-T P.862.2, 1.0 to 4.64), ViSQOL in speech mode (1 to 5) and in audio mode (1 to
-4.75), ESTOI (0 to 1; how much of it is understood follows from that). A clip in which the speech is not found at all has "-" for its delay and the least of each.
+4.75), ESTOI (0 to 1; how much of it is understood follows from that). A clip in which the speech is not
+found at all has "-" for its delay and the least of each.
 """
 
 import sys

@@ -66,12 +66,8 @@ impl Talkback {
             return;
         }
         let is_it = |known: &Peer| before(known) || known.is_same_client(&peer) && silent(known);
-        match self.listeners.iter_mut().find(|known| is_it(&known.peer)) {
-            Some(known) => {
-                known.peer = peer;
-                let id = known.id;
-                self.say(SendEvent::Up(id, link.clone()));
-            }
+        match self.listeners.iter().position(|known| is_it(&known.peer)) {
+            Some(index) => self.send_over(index, peer, link.clone()),
             None => self.add(peer, link.clone()),
         }
     }
@@ -82,6 +78,14 @@ impl Talkback {
         let to = To { peer: peer.address().to_string(), encrypted: peer.is_encrypted(), no_wait: false };
         self.say(SendEvent::Add(self.next_id, to));
         self.say(SendEvent::Up(self.next_id, link));
+    }
+
+    /// That listener goes on over another connection.
+    fn send_over(&mut self, index: usize, peer: Peer, link: SharedLink) {
+        let listener = &mut self.listeners[index];
+        listener.peer = peer;
+        let id = listener.id;
+        self.say(SendEvent::Up(id, link));
     }
 
     /// Takes what a listener reports: of several with one key the one that it is about knows that by itself.
@@ -97,15 +101,9 @@ impl Talkback {
         self.asked.retain(|asked| asked != peer);
         let Some(index) = self.listeners.iter().position(|known| known.peer == *peer) else { return };
         let is_free = |asked: &Peer| !self.listeners.iter().any(|known| known.peer == *asked);
-        let others = self.asked.iter().rev().filter(|asked| asked.is_same_client(peer) && is_free(asked));
-        let other = others.filter_map(|asked| Some((*asked, link(asked)?))).next();
-        let listener = &mut self.listeners[index];
-        match other {
-            Some((other, link)) => {
-                listener.peer = other;
-                let id = listener.id;
-                self.say(SendEvent::Up(id, link));
-            }
+        let mut others = self.asked.iter().rev().filter(|asked| asked.is_same_client(peer) && is_free(asked));
+        match others.find_map(|asked| Some((*asked, link(asked)?))) {
+            Some((other, link)) => self.send_over(index, other, link),
             None => {
                 let gone = self.listeners.remove(index);
                 self.say(SendEvent::Remove(gone.id));

@@ -296,12 +296,12 @@ fn counts(status: &Status) -> String {
     text
 }
 
-/// The latest of what happened, as much as there is room for.
-/// The last of the log; what does not fit into a line goes on in the next.
+/// The latest of what happened, as much as there is room for; what does not fit into a line goes on in the next.
 fn log_lines(picture: &Picture, theme: Theme, area: Rect) -> Text<'static> {
     let Some(room) = usize::from(area.height).checked_sub(1) else { return Text::default() };
     let width = usize::from(area.width).saturating_sub(TIME);
-    let lines: Vec<Line> = picture.log.iter().flat_map(|(at, text)| log_entry(*at, text, theme, width)).collect();
+    let latest = picture.log.iter().skip(picture.log.len().saturating_sub(room));
+    let lines: Vec<Line> = latest.flat_map(|(at, text)| log_entry(*at, text, theme, width)).collect();
     let skipped = lines.len().saturating_sub(room);
     std::iter::once(Line::default()).chain(lines.into_iter().skip(skipped)).collect()
 }

@@ -8,6 +8,7 @@ voices of espeak-ng, or a buzz that is shaped like speech.
 """
 
 import glob
+import os
 import shutil
 import subprocess
 import sys
@@ -35,7 +36,7 @@ def decoded(argv, text=None):
 
 def people(clips):
     """The same minute and a half of instructions, read by one person of each language."""
-    recordings = sorted(glob.glob(PEOPLE))
+    recordings = sorted({os.path.realpath(path) for path in glob.glob(PEOPLE)})  # each has several names
     if not recordings or not shutil.which("ffmpeg"):
         return None
     found = []

@@ -84,12 +84,13 @@ impl Histogram {
         self.needed.iter().sum()
     }
 
-    /// A unit of this weight needed so much.
-    pub fn observe(&mut self, time: f64, needed: f64, weight: f64, slot: &mut Slot) {
+    /// A unit of this weight needed so much. Returns whether it is the first of its slot.
+    pub fn observe(&mut self, time: f64, needed: f64, weight: f64, slot: &mut Slot) -> bool {
         let bin = bin_of(needed);
         self.needed[bin] += weight;
         let past = time - slot.since;
-        if past >= SLOT {
+        let first = past >= SLOT;
+        if first {
             // What is lost comes seldom: the slot before this may have had none.
             let before = if past < 2.0 * SLOT { slot.most } else { 0 };
             *slot = Slot { since: time, most: 0, before };
@@ -101,6 +102,17 @@ impl Histogram {
             self.crossed[bin] -= weight;
         }
         slot.most = slot.most.max(bin);
+        first
+    }
+
+    /// Of what needed so much, this weight might as well have needed so much `more`: at delays in between it would
+    /// have been an event.
+    pub fn expect(&mut self, needed: f64, more: f64, weight: f64) {
+        let (from, to) = (bin_of(needed), bin_of(needed + more));
+        self.needed[from] -= weight;
+        self.needed[to] += weight;
+        self.crossed[from] += weight;
+        self.crossed[to] -= weight;
     }
 
     pub fn scale(&mut self, factor: f64) {

@@ -206,8 +206,9 @@ impl Pace {
             return;
         }
         // Where it falls in the card's period can't be known.
-        let needed = above + f64::from(unit.frames) / self.rate + self.ahead() + self.block;
-        self.target.observe_lost(self.now, needed, self.target());
+        let length = f64::from(unit.frames) / self.rate;
+        let needed = above + length + self.ahead() + self.block;
+        self.target.observe_lost(self.now, needed, length, self.target());
     }
 
     /// Takes note of a copy: its time is not the path's alone, but what is lost comes back so.

@@ -76,7 +76,12 @@ const FORGOTTEN: f64 = 0.01;
 const LATE_PRICE: f64 = 2.0;
 
 /// What a rise must save, in seconds of delay, where it is for the losses that copies do not bring back.
-const MOVE_PRICE: f64 = 25e-3;
+const MOVE_PRICE: f64 = 40e-3;
+
+/// After fewer bursts of losses nobody knows how long they get: each may be followed by one that is longer by a unit
+/// (as Laplace's rule of succession has it). So the first ones lead to the delay that all will need, rather than each
+/// longer one to a delay of its own.
+const FEW: f64 = 20.0;
 
 /// So long after a copy, more are expected.
 const COPYING: f64 = 5.0;
@@ -174,11 +179,15 @@ impl Target {
         self.outage.is_some_and(|since| self.now - since > OUTAGE)
     }
 
-    /// A unit was lost. At a delay of `needed` it would have come after all.
-    pub fn observe_lost(&mut self, time: f64, needed: f64, given: f64) {
+    /// A unit of that length was lost. At a delay of `needed` it would have come after all.
+    pub fn observe_lost(&mut self, time: f64, needed: f64, unit: f64, given: f64) {
         self.advance(time);
         if needed < BIN * BINS as f64 {
-            self.lost.observe(time, needed, self.weight, &mut self.lost_slot);
+            let bursts = self.lost.crossed[0] / self.weight;
+            let first = self.lost.observe(time, needed, self.weight, &mut self.lost_slot);
+            if first && bursts < FEW {
+                self.lost.expect(needed, unit, self.weight / (bursts + 2.0));
+            }
             self.edges.observe(time, needed);
             self.missed |= needed > given;
         }
@@ -291,7 +300,8 @@ impl Target {
             return true;
         }
         let bin = |delay: f64| ((delay / BIN) as usize).min(BINS);
-        let cost = |delay: f64| self.costs(self.weight_of_losses()).nth(bin(delay)).map_or(0.0, |at| at.cost);
+        // What has been rare so far is no reason: one burst in the first seconds is no rate.
+        let cost = |delay: f64| self.costs(self.loss).nth(bin(delay)).map_or(0.0, |at| at.cost);
         let back: f64 = self.lost.needed[..=bin(self.target)].iter().sum();
         back < self.lost.units() / 2.0 || cost(self.target) - cost(best) > MOVE_PRICE
     }
@@ -487,7 +497,7 @@ mod tests {
                 let time = f64::from(n) * 5e-3;
                 let needed = if n / 20 % far == far - 1 { 110e-3 } else { 70e-3 };
                 match n % 20 {
-                    0 => target.observe_lost(time, needed, target.get()),
+                    0 => target.observe_lost(time, needed, 5e-3, target.get()),
                     1 if copies => target.observe_copy(time),
                     _ => feed_one(&mut target, time, 3e-3),
                 }
@@ -508,7 +518,7 @@ mod tests {
             for n in 0..12_000 {
                 let time = f64::from(n) * 5e-3;
                 match n % every {
-                    0 => target.observe_lost(time, 80e-3, target.get()),
+                    0 => target.observe_lost(time, 80e-3, 5e-3, target.get()),
                     _ => feed_one(&mut target, time, 3e-3),
                 }
                 target.settle();

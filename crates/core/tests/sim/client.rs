@@ -359,9 +359,9 @@ impl Process {
             beside: Some(Beside { format, application: client.application }),
             wall_epoch: Ntp(1 << 40),
         });
-        sender.set_redundancy(match client.service {
-            Service::Datagrams => client.redundancy,
-            Service::Stream => Redundancy::Off, // loses nothing
+        sender.set_redundancy(match (client.service, client.redundancy) {
+            (Service::Datagrams, redundancy) | (_, redundancy @ Redundancy::Fixed(_)) => redundancy,
+            (Service::Stream, _) => Redundancy::Off, // loses nothing
         });
         sender.set_overhead(netem::HEADER_BYTES);
         sender.set_full_bps(wish.full_bps(format));

@@ -18,6 +18,7 @@
 //! and within full scale; every packet and every unit is in exactly one counter; every payload
 //! that went into a voice comes back.
 
+mod also;
 mod arrivals;
 mod card;
 mod client;

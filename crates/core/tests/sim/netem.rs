@@ -228,7 +228,7 @@ pub struct Counts {
 }
 
 /// Of a datagram's second byte, where it is a report (RFC 5761 section 4).
-const RTCP: RangeInclusive<u8> = 192..=223;
+pub const RTCP: RangeInclusive<u8> = 192..=223;
 
 /// One direction of a path.
 pub struct Link {
@@ -272,6 +272,11 @@ impl Link {
         }
     }
 
+    /// Another link over the same path: its bursts and stalls are the same, what else is lost is not.
+    pub fn beside(&self, rng: Rng) -> Self {
+        Self { weather: self.weather.clone(), ..Self::new(self.netem.clone(), self.service, rng) }
+    }
+
     /// Carries a stream as a live one is: see [`Connection`].
     pub fn go_live(&mut self, now: Instant) {
         self.live = Some(Connection::new(now));
@@ -288,7 +293,7 @@ impl Link {
         self.counts.bytes += (bytes.len() + HEADER_BYTES) as u64;
         self.weather.advance(now, &self.netem);
         if let Some(live) = self.live.take() {
-            return self.handle_live(now, live, bytes);
+            return self.handle_live(now, live, Some(bytes));
         }
         // All chances are taken for every packet, so that none shifts those of the next.
         let is_report = bytes.get(1).is_some_and(|kind| RTCP.contains(kind));
@@ -321,9 +326,20 @@ impl Link {
         Some(first.remove())
     }
 
-    /// When the next will arrive.
+    /// Sends once more what a live stream has lost.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        let is_due = |live: &Connection| live.poll_timeout().is_some_and(|due| due <= now);
+        if let Some(live) = self.live.take_if(|live| is_due(live)) {
+            self.weather.advance(now, &self.netem);
+            self.handle_live(now, live, None);
+        }
+    }
+
+    /// When the next will arrive, or something is to be sent once more.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.in_flight.first_key_value().map(|((arrival, _), _)| *arrival)
+        let arrival = self.in_flight.first_key_value().map(|((arrival, _), _)| *arrival);
+        let repeat = self.live.as_ref().and_then(Connection::poll_timeout);
+        [arrival, repeat].into_iter().flatten().min()
     }
 
     /// Changes the path under way; what is in flight arrives as it would have.
@@ -355,14 +371,18 @@ impl Link {
         waits.get(last.min(waits.len().saturating_sub(1))).copied().unwrap_or(0.0)
     }
 
-    fn handle_live(&mut self, now: Instant, mut live: Connection, bytes: &[u8]) {
+    fn handle_live(&mut self, now: Instant, mut live: Connection, record: Option<&[u8]>) {
         let round_trip = span(2.0 * self.netem.least());
         let mut readable = Vec::new();
         let pass = || {
             let lost = self.rng.chance(self.netem.loss) || self.weather.lossy || self.netem.delay.is_out(now);
             (!lost).then(|| now + span(self.netem.delay.at(now) + self.netem.draw_jitter(&mut self.rng)))
         };
-        live.handle_input(now, bytes, round_trip, pass, |at, bytes| readable.push((at, bytes.to_vec())));
+        let give = |at, bytes: &[u8]| readable.push((at, bytes.to_vec()));
+        match record {
+            Some(record) => live.handle_input(now, record, round_trip, pass, give),
+            None => live.handle_timeout(now, pass, give),
+        }
         self.live = Some(live);
         for (at, bytes) in readable {
             self.last_arrival = self.last_arrival.max(at);
@@ -421,6 +441,7 @@ impl Link {
 }
 
 /// What changes with time and not with packets.
+#[derive(Clone)]
 struct Weather {
     rng: Rng,
     next_slot: Instant,

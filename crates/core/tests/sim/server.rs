@@ -1,6 +1,7 @@
 //! A receiving process: receivers, voices and a mixer on one playback card, wired as the engine
 //! wires them, with a book-keeper beside each.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use audiostreamer_core::framing::Deframer;
@@ -74,8 +75,8 @@ pub struct Running {
     mixer: Mixer,
     handle: MixerHandle,
     sources: Vec<Source>,
-    /// The record that has not arrived whole, by connection.
-    streams: Vec<Deframer>,
+    /// The record that has not arrived whole, by client and its connection.
+    streams: BTreeMap<(usize, u8), Deframer>,
     block: Vec<f32>,
     counts: Counts,
 }
@@ -124,7 +125,7 @@ impl Running {
         let card = server.card.playback(now, rng.fork());
         let Card { rate, channels, .. } = server.card;
         let (handle, mixer) = Mixer::new(rate, channels, server.card.callback_frames(), server.voices_max);
-        let (sources, streams, block) = (Vec::new(), Vec::new(), Vec::new());
+        let (sources, streams, block) = (Vec::new(), BTreeMap::new(), Vec::new());
         Self { server, card, mixer, handle, sources, streams, block, counts: Counts::default() }
     }
 
@@ -141,15 +142,21 @@ impl Running {
         if let Some(format) = self.server.raw {
             return self.handle_raw(now, from, format, |raw| raw.handle_stream(now, bytes));
         }
-        if self.streams.len() <= from {
-            self.streams.resize_with(from + 1, Deframer::default);
-        }
-        let mut deframer = std::mem::take(&mut self.streams[from]);
+        self.handle_records(now, 0, from, bytes);
+    }
+
+    /// Takes the next bytes of another connection with client `from`, over the same way.
+    pub fn handle_stream_beside(&mut self, now: Instant, from: usize, bytes: &[u8]) {
+        self.handle_records(now, 1, from, bytes);
+    }
+
+    fn handle_records(&mut self, now: Instant, connection: u8, from: usize, bytes: &[u8]) {
+        let mut deframer = self.streams.remove(&(from, connection)).unwrap_or_default();
         deframer.handle_bytes(bytes);
         while let Some(packet) = deframer.poll_packet() {
             self.handle_packet(now, from, packet);
         }
-        self.streams[from] = deframer;
+        self.streams.insert((from, connection), deframer);
     }
 
     /// Takes a datagram of client `from` that has come another way, of that number.
@@ -169,9 +176,7 @@ impl Running {
     /// The connection with client `from` is closed.
     pub fn handle_close(&mut self, from: usize) {
         self.sources.retain(|source| source.from != from);
-        if let Some(deframer) = self.streams.get_mut(from) {
-            *deframer = Deframer::default();
-        }
+        self.streams.retain(|(other, _), _| *other != from);
     }
 
     /// One callback of the card, if it is time for one: the block and its samples.

@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_millis(200);
 const LOOKS: Duration = Duration::from_millis(100);
 const CONNECT_AGAIN: Duration = Duration::from_millis(200);
 
-/// The sending side of a connection. Moves with each packet that is given to it.
+/// The sending side of a connection. Moves with each packet that is given to it, and when it is to repeat one.
 pub struct Connection {
     outbox: Outbox,
     /// In order, from the first that is not acknowledged.
@@ -71,7 +71,7 @@ impl Connection {
         record: &[u8],
         round_trip: Duration,
         mut pass: impl FnMut() -> Option<Instant>,
-        mut give: impl FnMut(Instant, &[u8]),
+        give: impl FnMut(Instant, &[u8]),
     ) {
         self.round_trip = round_trip;
         self.outbox.push(now, record);
@@ -87,6 +87,34 @@ impl Connection {
             let (bytes, arrives) = (std::mem::take(&mut bytes), pass());
             self.segments.push_back(Segment { bytes, sent: now, arrives, given: false, acknowledged: false });
         }
+        self.give(give);
+    }
+
+    /// Repeats what is known to be lost by now.
+    pub fn handle_timeout(
+        &mut self,
+        now: Instant,
+        mut pass: impl FnMut() -> Option<Instant>,
+        give: impl FnMut(Instant, &[u8]),
+    ) {
+        self.acknowledge(now);
+        self.repeat(now, &mut pass);
+        self.give(give);
+    }
+
+    /// When something that follows a lost one is acknowledged, and others had the time to overtake it.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let lost = self.segments.iter().filter(|segment| segment.arrives.is_none());
+        lost.filter_map(|lost| {
+            let later = self.segments.iter().filter(|segment| segment.sent >= lost.sent);
+            let known = later.filter_map(|segment| Some(segment.arrives? + self.round_trip / 2)).min()?;
+            Some(known.max(lost.sent + self.reordering()))
+        })
+        .min()
+    }
+
+    /// What can be read without what is missing.
+    fn give(&mut self, mut give: impl FnMut(Instant, &[u8])) {
         let mut readable = Instant::default();
         for segment in &mut self.segments {
             let Some(arrives) = segment.arrives else { break };
@@ -95,6 +123,11 @@ impl Connection {
                 give(readable, &segment.bytes);
             }
         }
+    }
+
+    /// Since it was sent, until it does not count as overtaken any more: a round trip, and a quarter for its detour.
+    fn reordering(&self) -> Duration {
+        self.round_trip.mul_f64(1.25)
     }
 
     fn acknowledge(&mut self, now: Instant) {
@@ -114,7 +147,7 @@ impl Connection {
     /// is acknowledged for long (RFC 6298).
     fn repeat(&mut self, now: Instant, pass: &mut impl FnMut() -> Option<Instant>) {
         let newest = self.segments.iter().filter(|segment| segment.acknowledged).map(|segment| segment.sent).max();
-        let patient = self.round_trip.mul_f64(1.25);
+        let patient = self.reordering();
         for segment in self.segments.iter_mut().filter(|segment| segment.arrives.is_none()) {
             if newest.is_some_and(|newest| newest >= segment.sent) && segment.sent + patient <= now {
                 (segment.sent, segment.arrives) = (now, pass());

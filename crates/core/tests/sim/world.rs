@@ -5,6 +5,7 @@ use std::time::Duration;
 use audiostreamer_core::packet::Packet;
 use audiostreamer_core::{Budget, Instant, framing, playout, receiver, sender};
 
+use crate::also::{Also, Share};
 use crate::arrivals::{Arrival, Arrivals};
 use crate::card::{Block, Clock};
 use crate::client::{self, Client};
@@ -40,8 +41,7 @@ struct Node {
     client: client::Running,
     service: Service,
     forward: Link,
-    /// Where everything is sent once more.
-    also: Option<Link>,
+    also: Option<Also>,
     back: Link,
     arrivals: Arrivals,
     ear: Ear,
@@ -96,12 +96,24 @@ impl World {
     /// Has a client send everything once more, over a path like that.
     pub fn send_also(&mut self, id: Id, netem: Netem) {
         let node = &mut self.nodes[id];
-        node.also = Some(Link::new(netem, node.service, self.rng.fork()));
+        let link = Link::new(netem, node.service, self.rng.fork());
+        node.also = Some(Also::new(link, Share::Ways));
+    }
+
+    /// Has a client send over a second live connection, too, over a path of its own or its own path.
+    pub fn stripe(&mut self, id: Id, share: Share, netem: Option<Netem>) {
+        let (now, node, rng) = (self.now, &mut self.nodes[id], self.rng.fork());
+        let mut link = match netem {
+            Some(netem) => Link::new(netem, node.service, rng),
+            None => node.forward.beside(rng),
+        };
+        link.go_live(now);
+        node.also = Some(Also::new(link, share));
     }
 
     /// Changes that path under way.
     pub fn reroute_also(&mut self, id: Id, netem: Netem) {
-        self.nodes[id].also.as_mut().expect("there is one").set(netem);
+        self.nodes[id].also.as_mut().expect("there is one").link.set(netem);
     }
 
     /// Lets so much time pass.
@@ -180,6 +192,11 @@ impl World {
         self.nodes[id].forward.waited(second, share)
     }
 
+    /// The same of those over its second link.
+    pub fn carried_also(&self, id: Id) -> netem::Counts {
+        self.nodes[id].also.as_ref().map(|also| also.link.counts()).unwrap_or_default()
+    }
+
     /// What became of what the server sent to a client.
     pub fn carried_back(&self, id: Id) -> netem::Counts {
         self.nodes[id].back.counts()
@@ -254,7 +271,8 @@ impl World {
 
     fn poll_timeout(&self) -> Instant {
         let nodes = self.nodes.iter().flat_map(|node| {
-            let links = [Some(&node.forward), Some(&node.back), node.also.as_ref()].map(|link| link?.poll_timeout());
+            let links = [Some(&node.forward), Some(&node.back), node.also.as_ref().map(|also| &also.link)]
+                .map(|link| link?.poll_timeout());
             links.into_iter().chain([Some(node.client.poll_timeout())])
         });
         nodes.flatten().fold(self.server.poll_timeout(), Instant::min)
@@ -266,9 +284,10 @@ impl World {
         for (id, Node { client, service, forward, also, back, arrivals, .. }) in nodes.iter_mut().enumerate() {
             client.handle_timeout(now, |bytes| {
                 trace.packet(now, bytes);
-                forward.handle_input(now, bytes);
-                also.iter_mut().for_each(|also| also.handle_input(now, bytes));
+                send(now, forward, also, bytes);
             });
+            forward.handle_timeout(now);
+            also.iter_mut().for_each(|also| also.link.handle_timeout(now));
             while let Some(bytes) = forward.poll_output(now) {
                 trace.packet(now, &bytes);
                 match service {
@@ -279,17 +298,22 @@ impl World {
                     Service::Stream => server.handle_stream(now, id, &bytes),
                 }
             }
-            while let Some(bytes) = also.as_mut().and_then(|also| also.poll_output(now)) {
+            while let Some((share, bytes)) =
+                also.as_mut().and_then(|also| Some((also.share, also.link.poll_output(now)?)))
+            {
                 trace.packet(now, &bytes);
-                server.handle_datagram_over(now, 1, id, &bytes);
+                match share {
+                    Share::Ways => server.handle_datagram_over(now, 1, id, &bytes),
+                    _ => server.handle_stream_beside(now, id, &bytes),
+                }
             }
             while let Some(bytes) = back.poll_output(now) {
                 client.handle_bytes(now, &bytes, |bytes| {
                     trace.packet(now, bytes);
-                    forward.handle_input(now, bytes);
-                    also.iter_mut().for_each(|also| also.handle_input(now, bytes));
+                    send(now, forward, also, bytes);
                 });
                 forward.set_patience(client.room());
+                also.iter_mut().for_each(|also| also.link.set_patience(client.room()));
             }
         }
         while let Some(id) = server.poll_transmit(now, packet) {
@@ -310,6 +334,13 @@ impl World {
             trace.samples(now, samples);
             nodes.iter_mut().for_each(|node| node.listen(block, samples, channels, &speaker));
         }
+    }
+}
+
+fn send(now: Instant, forward: &mut Link, also: &mut Option<Also>, bytes: &[u8]) {
+    match also {
+        Some(also) => also.handle_input(now, forward, bytes),
+        None => forward.handle_input(now, bytes),
     }
 }
 

@@ -16,6 +16,7 @@ mod opus;
 mod overruns;
 mod replay;
 mod smoothness;
+mod striping;
 mod traces;
 mod transports;
 mod ways;
@@ -23,6 +24,7 @@ mod ways;
 use audiostreamer_core::Format;
 use audiostreamer_core::packet::Rtp;
 
+use crate::also::Share;
 use crate::card::Card;
 use crate::client::Client;
 use crate::netem::Netem;

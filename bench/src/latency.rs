@@ -29,6 +29,8 @@ pub struct Lab {
     far: Option<Far>,
     reference: Arc<Reference>,
     plan: Plan,
+    /// From when both programs are connected until it counts: start-up is not the steady state.
+    settle: Duration,
     length: Duration,
     /// For what the programs write; gone afterwards, unless the plan says where it is.
     dir: PathBuf,
@@ -99,9 +101,14 @@ pub struct Case {
 }
 
 impl Lab {
-    /// Starts the JACK server; each measurement takes `seconds` where the plan says nothing else.
+    /// For noise; each measurement takes `seconds` where the plan says nothing else.
     pub fn open(plan: Plan, seconds: u64) -> Result<Self> {
         let length = Duration::from_secs(plan.seconds.unwrap_or(seconds));
+        Self::playing(Reference::new(frames(SETTLE + length + START_UP)), SETTLE, length, plan)
+    }
+
+    /// Starts the JACK server.
+    pub fn playing(reference: Reference, settle: Duration, length: Duration, plan: Plan) -> Result<Self> {
         let temporary = plan.logs.is_none().then(tempfile::tempdir).transpose()?;
         let dir = temporary.as_ref().map(|dir| dir.path().into()).or(plan.logs.clone()).context("a directory")?;
         std::fs::create_dir_all(&dir)?;
@@ -109,41 +116,19 @@ impl Lab {
         let clock = plan.has_own_clock().then(|| Clock::new(plan.slow, 0.0, &dir)).transpose()?;
         let jackd = Jackd::start(plan.period, clock.as_ref(), &dir)?;
         let far = plan.skew_ppm.map(|ppm| Far::start(ppm, &plan, &dir)).transpose()?;
-        let total = length + SETTLE + START_UP;
-        let reference = Arc::new(Reference::new(frames(total)));
-        Ok(Self { jackd, clock, far, reference, plan, length, dir, _temporary: temporary })
+        Ok(Self { jackd, clock, far, reference: reference.into(), plan, settle, length, dir, _temporary: temporary })
     }
 
-    /// Measures, and again where the machine disturbed it; of all attempts the least disturbed counts.
+    /// Plays, and says how late and how whole it was heard.
     pub fn measure(&mut self, case: Case) -> Result<Row> {
-        let mut calmest = self.attempt(case)?;
-        for _ in 1..self.plan.attempts {
-            if calmest.load.xruns == 0 {
-                break;
-            }
-            let again = self.attempt(case)?;
-            if again.load.xruns < calmest.load.xruns {
-                calmest = again;
-            }
-        }
-        Ok(calmest)
-    }
-
-    fn attempt(&mut self, case: Case) -> Result<Row> {
         let Case { system, setting, link } = case;
-        let network = match link {
-            Some(scenario) => Network::impaired(scenario, self.plan.seed)?,
-            None => Network::loopback(),
-        };
-        let label = system.label(setting);
-        let pair = system.pair(setting, &self.site(&network))?;
-        let run = self.run(&pair, &network).with_context(|| format!("{} ({label})", system.name()))?;
+        let run = self.play(case)?;
         let findings = Findings::new(&self.reference.left, &run.recording, run.part.clone());
         let first = first_sound(&run.recording, run.sender_start);
         std::fs::write(self.dir.join("findings.txt"), run.account(&findings))?;
         Ok(Row {
             system: system.name().into(),
-            setting: label,
+            setting: system.label(setting),
             link: link.map_or("loopback".into(), |scenario| format!("{scenario:?}")),
             period: self.plan.period,
             skew_ppm: run.skew_ppm,
@@ -162,6 +147,31 @@ impl Lab {
             lost_percent: run.lost_percent,
             delays: findings.delays.iter().map(|d| (d.at_s, d.ms)).collect(),
         })
+    }
+
+    /// Plays, and again where the machine disturbed it; of all attempts the least disturbed counts.
+    pub fn play(&mut self, case: Case) -> Result<Run> {
+        let mut calmest = self.attempt(case)?;
+        for _ in 1..self.plan.attempts {
+            if calmest.xruns.is_empty() {
+                break;
+            }
+            let again = self.attempt(case)?;
+            if again.xruns.len() < calmest.xruns.len() {
+                calmest = again;
+            }
+        }
+        Ok(calmest)
+    }
+
+    fn attempt(&mut self, case: Case) -> Result<Run> {
+        let Case { system, setting, link } = case;
+        let network = match link {
+            Some(scenario) => Network::impaired(scenario, self.plan.seed)?,
+            None => Network::loopback(),
+        };
+        let pair = system.pair(setting, &self.site(&network))?;
+        self.run(&pair, &network).with_context(|| format!("{} ({})", system.name(), system.label(setting)))
     }
 
     /// The machine, and how it is set up.
@@ -209,7 +219,7 @@ impl Lab {
             tape.await_connection(&mut check)?;
         }
 
-        pause(self.truly(SETTLE))?;
+        pause(self.truly(self.settle))?;
         let before = Meter::read(&sender, &receiver, network, &probe);
         pause(self.truly(self.length))?;
         let after = Meter::read(&sender, &receiver, network, &probe);
@@ -248,15 +258,17 @@ fn on_one_axis(near: Recording, far: &Recording) -> Result<(Recording, f64)> {
     Ok((Recording { left, cycles: near.cycles, xruns }, there.faster_than(&here)))
 }
 
-struct Run {
-    recording: Vec<f32>,
+/// What was heard of what was played.
+pub struct Run {
+    pub recording: Vec<f32>,
     skew_ppm: Option<f64>,
     sender_start: usize,
-    part: std::ops::Range<usize>,
-    load: Load,
+    /// Positions that count.
+    pub part: std::ops::Range<usize>,
+    pub load: Load,
     /// Positions at which the JACK server overran.
     xruns: Vec<usize>,
-    lost_percent: f64,
+    pub lost_percent: f64,
 }
 
 impl Run {
@@ -320,7 +332,7 @@ impl Meter {
 const PORT: u16 = 5004;
 /// No peer says when it listens; all of them do by then.
 const LISTENING: Duration = Duration::from_millis(500);
-/// Left out of the figures: start-up is not the steady state.
+/// Of noise.
 const SETTLE: Duration = Duration::from_secs(3);
 /// Room on the tape for programs that start slowly.
 const START_UP: Duration = Duration::from_secs(20);

@@ -1,23 +1,24 @@
-//! The reference signal: noise that never repeats, so that every half second of it names its own
-//! place in time.
+//! What the probe plays. For delays: noise that never repeats, so that every half second of it names its
+//! own place in time.
 //!
-//! Band-limited to 100..3500 Hz, which every codec here carries well, and with a sharp enough
+//! It is band-limited to 100..3500 Hz, which every codec here carries well, and with a sharp enough
 //! correlation peak for a few microseconds. The channels have most of their signal in common, as music has.
 
 use crate::jackd::RATE;
 
-/// Two channels of noise, the same in every run.
+/// Two channels, the same in every run.
 pub struct Reference {
     pub left: Vec<f32>,
     pub right: Vec<f32>,
 }
 
 impl Reference {
-    /// Nothing to be heard.
-    pub fn silent(frames: usize) -> Self {
-        Self { left: vec![0.0; frames], right: vec![0.0; frames] }
+    /// The same in both channels.
+    pub fn alike(signal: Vec<f32>) -> Self {
+        Self { left: signal.clone(), right: signal }
     }
 
+    /// Noise.
     pub fn new(frames: usize) -> Self {
         let left = noise(frames, 1);
         let own = noise(frames, 2);

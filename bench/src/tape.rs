@@ -32,7 +32,7 @@ pub struct Options {
 pub fn run(options: &Options) -> Result<()> {
     jackd::be_quiet();
     theft::adopt()?;
-    let probe = Probe::start(Arc::new(Reference::silent(options.frames)))?;
+    let probe = Probe::start(Arc::new(Reference::alike(vec![0.0; options.frames])))?;
     probe.connect(None, Some(&options.receiver), || Ok(()))?;
     println!("{CONNECTED}");
     while pause(Duration::from_secs(1)).is_ok() {}

@@ -15,6 +15,8 @@ pub enum System {
     OursL16,
     /// AudioStreamer, Opus over UDP.
     OursOpus,
+    /// AudioStreamer, Opus for speech over UDP, one channel.
+    OursVoice,
     /// AudioStreamer, L16 over TCP.
     OursTcpL16,
     /// AudioStreamer, Opus over TCP.
@@ -98,6 +100,7 @@ impl System {
         match self {
             Self::OursL16 => "ours, L16",
             Self::OursOpus => "ours, Opus",
+            Self::OursVoice => "ours, voice",
             Self::OursTcpL16 => "ours, L16, TCP",
             Self::OursTcpOpus => "ours, Opus, TCP",
             Self::Zita => "zita-njbridge",
@@ -112,7 +115,7 @@ impl System {
     /// The settings to try for the lowest that holds, most generous first.
     pub fn ladder(self) -> Vec<Setting> {
         let buffers: &[f64] = match self {
-            Self::OursL16 | Self::OursOpus | Self::OursTcpL16 | Self::OursTcpOpus => {
+            Self::OursL16 | Self::OursOpus | Self::OursVoice | Self::OursTcpL16 | Self::OursTcpOpus => {
                 &[20., 10., 8., 6., 5., 4., 3., 2.]
             }
             Self::Zita => &[10., 5., 3., 2., 1., 0.],
@@ -127,7 +130,7 @@ impl System {
     /// The program that is missing, if any.
     pub fn missing_program(self, ours: &Ours) -> Option<String> {
         let programs: &[&str] = match self {
-            Self::OursL16 | Self::OursOpus | Self::OursTcpL16 | Self::OursTcpOpus => &[&ours.binary],
+            Self::OursL16 | Self::OursOpus | Self::OursVoice | Self::OursTcpL16 | Self::OursTcpOpus => &[&ours.binary],
             Self::Zita => &["zita-j2n", "zita-n2j"],
             Self::Jacktrip | Self::JacktripAuto => &["jacktrip"],
             Self::GstOpus | Self::GstL16 => &["gst-launch-1.0"],
@@ -145,7 +148,9 @@ impl System {
             Setting::Tuned(buffer) => buffer,
         };
         match self {
-            Self::OursL16 | Self::OursOpus | Self::OursTcpL16 | Self::OursTcpOpus => format!("--latency {buffer}ms"),
+            Self::OursL16 | Self::OursOpus | Self::OursVoice | Self::OursTcpL16 | Self::OursTcpOpus => {
+                format!("--latency {buffer}ms")
+            }
             Self::Zita => format!("--buff {buffer} --filt 16"),
             Self::Jacktrip | Self::JacktripAuto => format!("-q {buffer} --udprt"),
             Self::GstOpus | Self::GstL16 => format!("latency={buffer}, buffer-time"),
@@ -158,6 +163,7 @@ impl System {
         match self {
             Self::OursL16 => Ok(ours_pair("udp", "l16", setting, site)),
             Self::OursOpus => Ok(ours_pair("udp", "opus", setting, site)),
+            Self::OursVoice => Ok(ours_pair("udp", "opus --application voice --map left", setting, site)),
             Self::OursTcpL16 => Ok(ours_pair("tcp", "l16", setting, site)),
             Self::OursTcpOpus => Ok(ours_pair("tcp", "opus", setting, site)),
             Self::Zita => Ok(zita_pair(setting, site)),

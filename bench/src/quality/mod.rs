@@ -1,6 +1,7 @@
 //! How speech sounds behind a bad network: real processes over an impaired link, judged by PESQ and
 //! ViSQOL.
 
+mod jack;
 mod pipes;
 mod score;
 mod talker;
@@ -10,14 +11,14 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use clap::ValueEnum;
 
 use self::score::{Clip, Python, Speech};
 use self::talker::Talker;
 use crate::jackd::RATE;
-use crate::netns::Network;
-use crate::process::{is_installed, pause};
+use crate::latency::Plan;
+use crate::process::pause;
 use crate::report;
-use crate::systems::Ours;
 use crate::weather::Scenario;
 
 /// What is measured.
@@ -32,25 +33,23 @@ pub struct Options {
     /// Clips of 8 s, one after the other
     #[arg(long, value_name = "N", default_value_t = 8)]
     clips: usize,
-    /// Another seed is another weather
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    seed: u64,
     /// The reports' name
     #[arg(long, default_value = "quality")]
     name: String,
     #[command(flatten)]
-    ours: Ours,
+    plan: Plan,
 }
 
 /// The command.
 pub fn run(options: &Options, results: &Path) -> Result<()> {
+    options.check()?;
     let python = Python::beside(results)?;
     let dir = tempfile::tempdir()?;
     let speech = python.speech(options.clips, dir.path())?;
     println!("{}\n\n{}", speech.what, Row::HEADING);
     let mut rows = Vec::new();
     for &link in &options.impair {
-        for &talker in options.talkers() {
+        for talker in options.talkers() {
             pause(Duration::ZERO)?; // ends here when the user has interrupted
             match measure(talker, link, options, &speech, dir.path(), &python) {
                 Ok(row) => {
@@ -68,14 +67,19 @@ pub fn run(options: &Options, results: &Path) -> Result<()> {
 }
 
 impl Options {
-    fn talkers(&self) -> &[Talker] {
-        let all: &[Talker] = match is_installed("gst-launch-1.0") {
-            true => {
-                &[Talker::Voice, Talker::VoiceLive, Talker::VoiceListen, Talker::Music, Talker::Gst, Talker::GstTuned]
-            }
-            false => &[Talker::Voice, Talker::VoiceLive, Talker::VoiceListen, Talker::Music],
-        };
-        if self.talkers.is_empty() { all } else { &self.talkers }
+    /// Those that were named, or whose programs are there.
+    fn talkers(&self) -> Vec<Talker> {
+        let is_there = |talker: &Talker| talker.missing_program(&self.plan.ours).is_none();
+        let installed = || Talker::value_variants().iter().copied().filter(is_there).collect();
+        if self.talkers.is_empty() { installed() } else { self.talkers.clone() }
+    }
+
+    fn check(&self) -> Result<()> {
+        let Plan { core, slow, seconds, .. } = self.plan;
+        let on_cards = self.talkers().iter().all(|talker| matches!(talker, Talker::Jack(_)));
+        ensure!(core.is_none() || on_cards, "--core is for talkers that play through JACK: name them by --talkers");
+        ensure!(slow == 1.0 && seconds.is_none(), "speech has its own speed and length");
+        Ok(())
     }
 }
 
@@ -88,13 +92,14 @@ fn measure(
     dir: &Path,
     python: &Python,
 ) -> Result<Row> {
-    let network = Network::impaired(link, options.seed)?;
-    let commands = talker.commands(network.receiver_address(), &options.ours);
-    let heard = pipes::hear(commands, &network, &speech.samples, dir)?;
+    let heard = match talker {
+        Talker::Pipes(piped) => pipes::hear(piped, link, &options.plan, &speech.samples, dir)?,
+        Talker::Jack(system) => jack::hear(system, link, &options.plan, &speech.samples)?,
+    };
     let clips = python.score(speech, &heard)?;
     ensure!(clips.len() == options.clips, "{} clips were scored", clips.len());
-    let Heard { wire_kbps, lost_percent, .. } = heard;
-    Ok(Row { talker: talker.label(&options.ours), link, clips, wire_kbps, lost_percent })
+    let Heard { wire_kbps, lost_percent, xruns, .. } = heard;
+    Ok(Row { talker: talker.label(&options.plan.ours), link, clips, wire_kbps, lost_percent, xruns })
 }
 
 /// What came out at the other end.
@@ -105,6 +110,8 @@ struct Heard {
     lead: usize,
     wire_kbps: f64,
     lost_percent: f64,
+    /// Overruns of the JACK server, where there was one.
+    xruns: Option<usize>,
 }
 
 /// One line of the table.
@@ -114,11 +121,13 @@ struct Row {
     clips: Vec<Clip>,
     wire_kbps: f64,
     lost_percent: f64,
+    /// Overruns of the JACK server, where there was one.
+    xruns: Option<usize>,
 }
 
 impl Row {
     const HEADING: &str = "| who | link | lost % | mouth to ear ms, median | most | PESQ-WB, mean | of each clip | \
-        ViSQOL speech | audio | ESTOI | wire kb/s |\n| --- | --- | ---: | ---: | ---: | ---: | --- | ---: | ---: | ---: | ---: |";
+        ViSQOL speech | audio | ESTOI | wire kb/s | JACK xruns |\n| --- | --- | ---: | ---: | ---: | ---: | --- | ---: | ---: | ---: | ---: | ---: |";
 
     fn line(&self) -> String {
         let mean = |of: fn(&Clip) -> f64| self.clips.iter().map(of).sum::<f64>() / self.clips.len() as f64;
@@ -127,7 +136,7 @@ impl Row {
         let ms = |delay: Option<&f64>| delay.map_or("-".into(), |ms| format!("{ms:.0}"));
         let each: Vec<String> = self.clips.iter().map(|clip| format!("{:.2}", clip.pesq)).collect();
         format!(
-            "| {} | {:?} | {:.1} | {} | {} | {:.2} | {} | {:.2} | {:.2} | {:.3} | {:.0} |",
+            "| {} | {:?} | {:.1} | {} | {} | {:.2} | {} | {:.2} | {:.2} | {:.3} | {:.0} | {} |",
             self.talker,
             self.link,
             self.lost_percent,
@@ -138,7 +147,8 @@ impl Row {
             mean(|clip| clip.visqol_speech),
             mean(|clip| clip.visqol_audio),
             mean(|clip| clip.estoi),
-            self.wire_kbps
+            self.wire_kbps,
+            self.xruns.map_or("-".into(), |xruns| xruns.to_string())
         )
     }
 }

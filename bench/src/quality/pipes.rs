@@ -11,14 +11,19 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use super::score::samples;
+use super::talker::Piped;
 use super::{Heard, LEAD, LISTENING};
 use crate::jackd::RATE;
+use crate::latency::Plan;
 use crate::netns::Network;
 use crate::os;
 use crate::process::{Process, pause};
+use crate::weather::Scenario;
 
-/// Speaks into one program and listens to the other, which are started by these command lines.
-pub fn hear(commands: [String; 2], network: &Network, speech: &[i16], dir: &Path) -> Result<Heard> {
+/// Speaks into one program and listens to the other.
+pub fn hear(piped: Piped, link: Scenario, plan: &Plan, speech: &[i16], dir: &Path) -> Result<Heard> {
+    let network = Network::impaired(link, plan.seed)?;
+    let commands = piped.commands(network.receiver_address(), &plan.ours);
     let [send, listen] = commands.map(|line| line.split_whitespace().map(String::from).collect::<Vec<_>>());
     let (heard_in, heard_out) = std::io::pipe()?;
     let (mouth_in, mouth_out) = std::io::pipe()?;
@@ -50,7 +55,7 @@ pub fn hear(commands: [String; 2], network: &Network, speech: &[i16], dir: &Path
     let _ = mouth.join();
     drop((sender, receiver));
     let samples = ear.join().ok().context("the ear has failed")?;
-    Ok(Heard { samples, lead, wire_kbps, lost_percent: network.lost_percent() })
+    Ok(Heard { samples, lead, wire_kbps, lost_percent: network.lost_percent(), xruns: None })
 }
 
 /// Writes silence, the speech and silence in real time: each block when its last sample has been said.

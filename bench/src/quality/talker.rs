@@ -2,12 +2,25 @@
 
 use std::net::IpAddr;
 
+use clap::ValueEnum;
+use clap::builder::PossibleValue;
+
 use crate::jackd::RATE;
-use crate::systems::Ours;
+use crate::process::is_installed;
+use crate::systems::{Ours, System};
 
 /// Who speaks and who listens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Talker {
+    /// Programs that read and write samples.
+    Pipes(Piped),
+    /// Those that know sound cards, as they come.
+    Jack(System),
+}
+
+/// Who reads and writes samples.
+#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
+pub enum Piped {
     /// AudioStreamer, `--application voice`.
     Voice,
     /// The same, `--profile live`.
@@ -22,8 +35,49 @@ pub enum Talker {
     GstTuned,
 }
 
+impl ValueEnum for Talker {
+    fn value_variants<'a>() -> &'a [Self] {
+        &ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        match self {
+            Self::Pipes(piped) => piped.to_possible_value(),
+            Self::Jack(system) => system.to_possible_value(),
+        }
+    }
+}
+
 impl Talker {
-    pub fn name(self) -> &'static str {
+    pub fn name(self) -> String {
+        match self {
+            Self::Pipes(piped) => piped.name().into(),
+            Self::Jack(system) => format!("{}, JACK", system.name()),
+        }
+    }
+
+    /// The name, and what was said to our programs besides.
+    pub fn label(self, ours: &Ours) -> String {
+        match self {
+            Self::Pipes(Piped::Gst | Piped::GstTuned) => self.name(),
+            Self::Jack(system) if system != System::OursVoice => self.name(),
+            _ => format!("{} {} {}", self.name(), ours.client_args, ours.server_args).trim().into(),
+        }
+    }
+
+    /// The program that is missing, if any.
+    pub fn missing_program(self, ours: &Ours) -> Option<String> {
+        let program = match self {
+            Self::Jack(system) => return system.missing_program(ours),
+            Self::Pipes(Piped::Gst | Piped::GstTuned) => "gst-launch-1.0",
+            Self::Pipes(_) => &ours.binary,
+        };
+        (!is_installed(program)).then(|| program.into())
+    }
+}
+
+impl Piped {
+    fn name(self) -> &'static str {
         match self {
             Self::Voice => "ours, voice",
             Self::VoiceLive => "ours, voice, live",
@@ -31,14 +85,6 @@ impl Talker {
             Self::Music => "ours, defaults, Opus",
             Self::Gst => "GStreamer, FEC",
             Self::GstTuned => "GStreamer, FEC, 90 ms",
-        }
-    }
-
-    /// The name, and what was said to our programs besides.
-    pub fn label(self, ours: &Ours) -> String {
-        match self {
-            Self::Gst | Self::GstTuned => self.name().into(),
-            _ => format!("{} {} {}", self.name(), ours.client_args, ours.server_args).trim().into(),
         }
     }
 
@@ -83,3 +129,16 @@ fn gst_commands(receiver: IpAddr, encoder: &str, jitter: &str) -> [String; 2] {
 }
 
 const PORT: u16 = 5004;
+const ALL: [Talker; 11] = [
+    Talker::Pipes(Piped::Voice),
+    Talker::Pipes(Piped::VoiceLive),
+    Talker::Pipes(Piped::VoiceListen),
+    Talker::Pipes(Piped::Music),
+    Talker::Pipes(Piped::Gst),
+    Talker::Pipes(Piped::GstTuned),
+    Talker::Jack(System::OursVoice),
+    Talker::Jack(System::Zita),
+    Talker::Jack(System::Jacktrip),
+    Talker::Jack(System::JacktripAuto),
+    Talker::Jack(System::Trx),
+];

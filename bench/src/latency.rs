@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use tempfile::TempDir;
 
 use crate::analysis::{Findings, Gap, first_sound};
 use crate::clock::Clock;
@@ -32,9 +33,9 @@ pub struct Lab {
     /// From when both programs are connected until it counts: start-up is not the steady state.
     settle: Duration,
     length: Duration,
-    /// For what the programs write; gone afterwards, unless the plan says where it is.
+    /// For what the programs write.
     dir: PathBuf,
-    _temporary: Option<tempfile::TempDir>,
+    _temporary: Option<TempDir>,
 }
 
 /// The receiver's own JACK server, and what leads there.
@@ -89,6 +90,16 @@ impl Plan {
     pub fn has_own_clock(&self) -> bool {
         self.slow != 1.0 || self.core.is_some()
     }
+
+    /// For what the programs write; it goes with the second unless the plan says where it is.
+    pub fn directory(&self) -> Result<(PathBuf, Option<TempDir>)> {
+        let Some(dir) = &self.logs else {
+            let temporary = tempfile::tempdir()?;
+            return Ok((temporary.path().into(), Some(temporary)));
+        };
+        std::fs::create_dir_all(dir)?;
+        Ok((dir.clone(), None))
+    }
 }
 
 /// One measurement to be made.
@@ -109,9 +120,7 @@ impl Lab {
 
     /// Starts the JACK server.
     pub fn playing(reference: Reference, settle: Duration, length: Duration, plan: Plan) -> Result<Self> {
-        let temporary = plan.logs.is_none().then(tempfile::tempdir).transpose()?;
-        let dir = temporary.as_ref().map(|dir| dir.path().into()).or(plan.logs.clone()).context("a directory")?;
-        std::fs::create_dir_all(&dir)?;
+        let (dir, temporary) = plan.directory()?;
         plan.core.map(theft::watch).transpose()?;
         let clock = plan.has_own_clock().then(|| Clock::new(plan.slow, 0.0, &dir)).transpose()?;
         let jackd = Jackd::start(plan.period, clock.as_ref(), &dir)?;

@@ -17,6 +17,7 @@ use self::score::{Clip, Python, Speech};
 use self::talker::Talker;
 use crate::jackd::RATE;
 use crate::latency::Plan;
+use crate::os;
 use crate::process::pause;
 use crate::report;
 use crate::weather::Scenario;
@@ -44,14 +45,14 @@ pub struct Options {
 pub fn run(options: &Options, results: &Path) -> Result<()> {
     options.check()?;
     let python = Python::beside(results)?;
-    let dir = tempfile::tempdir()?;
-    let speech = python.speech(options.clips, dir.path())?;
+    let (dir, _temporary) = options.plan.directory()?;
+    let speech = python.speech(options.clips, &dir)?;
     println!("{}\n\n{}", speech.what, Row::HEADING);
     let mut rows = Vec::new();
     for &link in &options.impair {
         for talker in options.talkers() {
             pause(Duration::ZERO)?; // ends here when the user has interrupted
-            match measure(talker, link, options, &speech, dir.path(), &python) {
+            match measure(talker, link, options, &speech, &dir, &python) {
                 Ok(row) => {
                     println!("{}", row.line());
                     rows.push(row);
@@ -61,7 +62,7 @@ pub fn run(options: &Options, results: &Path) -> Result<()> {
         }
     }
     let lines: String = rows.iter().map(|row| row.line() + "\n").collect();
-    let text = format!("# {}\n\n{}. {}\n\n{}\n{lines}", options.name, speech.what, report::machine(), Row::HEADING);
+    let text = format!("# {}\n\n{}. {}\n\n{}\n{lines}", options.name, speech.what, options.conditions(), Row::HEADING);
     fs::create_dir_all(results)?;
     Ok(fs::write(results.join(format!("{}.md", options.name)), text)?)
 }
@@ -75,11 +76,19 @@ impl Options {
     }
 
     fn check(&self) -> Result<()> {
-        let Plan { core, slow, seconds, .. } = self.plan;
-        let on_cards = self.talkers().iter().all(|talker| matches!(talker, Talker::Jack(_)));
-        ensure!(core.is_none() || on_cards, "--core is for talkers that play through JACK: name them by --talkers");
+        let Plan { core, skew_ppm, slow, seconds, .. } = self.plan;
+        let for_cards = core.is_some() || skew_ppm.is_some();
+        let on_cards = self.talkers().into_iter().all(Talker::is_on_cards);
+        ensure!(on_cards || !for_cards, "--core and --skew-ppm are for talkers that play through JACK only");
         ensure!(slow == 1.0 && seconds.is_none(), "speech has its own speed and length");
         Ok(())
+    }
+
+    fn conditions(&self) -> String {
+        match self.talkers().into_iter().any(Talker::is_on_cards) {
+            true => report::conditions(os::grants_realtime(), &self.plan),
+            false => report::machine(),
+        }
     }
 }
 

@@ -65,6 +65,10 @@ impl Talker {
         }
     }
 
+    pub fn is_on_cards(self) -> bool {
+        matches!(self, Self::Jack(_))
+    }
+
     /// The program that is missing, if any.
     pub fn missing_program(self, ours: &Ours) -> Option<String> {
         let program = match self {

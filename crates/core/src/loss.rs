@@ -42,6 +42,8 @@ pub(crate) struct Estimator {
     /// Of bursts by their length.
     lengths: [f64; LENGTHS],
     aged: Option<Instant>,
+    /// When something was told first.
+    since: Option<Instant>,
     last_loss: Option<Instant>,
 }
 
@@ -67,6 +69,7 @@ impl Estimator {
             bursts: 0.0,
             lengths: [0.0; LENGTHS],
             aged: None,
+            since: None,
             last_loss: None,
         }
     }
@@ -74,6 +77,7 @@ impl Estimator {
     /// Takes what was said of the packets up to `highest`, an extended sequence number.
     pub fn handle(&mut self, now: Instant, highest: i64, missing: &Missing) {
         self.age(now);
+        self.since.get_or_insert(now);
         let last = highest - OVERTAKEN;
         // What is further back than can be said was told before, or came.
         let first = self.judged.map_or(last, |judged| judged + 1);
@@ -129,6 +133,16 @@ impl Estimator {
         }
     }
 
+    /// What to be prepared for: what is known, and while that is nothing, a path that loses something. By when the
+    /// first loss has been told of, a burst has been heard.
+    pub fn expect(&self, now: Instant, packet: Duration) -> Estimate {
+        let known = self.estimate(now, packet);
+        match self.since {
+            Some(since) if known.clean.is_none() && now - since < STRANGE => strange(packet),
+            _ => known,
+        }
+    }
+
     /// The length that so many of the bursts don't exceed.
     fn burst_of(&self, share: f64) -> f64 {
         let mut left = share * self.lengths.iter().sum::<f64>();
@@ -138,6 +152,15 @@ impl Estimator {
         });
         (longer.count() + 1).max(self.run).min(LENGTHS) as f64
     }
+}
+
+/// A path is strange for so long.
+const STRANGE: Duration = Duration::from_secs(2);
+
+/// 2 % lost in bursts of 15 ms: neither the best nor the worst of the internet.
+fn strange(packet: Duration) -> Estimate {
+    let burst = (15e-3 / packet.as_secs_f64().max(1e-3)).max(1.0);
+    Estimate { loss: 0.02, burst, burst_95: 3.0 * burst, rho: 1.0 - 1.0 / burst, clean: Some(Duration::ZERO) }
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //!
 //! | path | repairs | copies |
 //! | --- | --- | --- |
+//! | nothing known, for 2 s | armed | as if something were lost |
 //! | nothing lost for 9 s | armed | none: not a bit |
 //! | the delay leaves room for a round trip, and what is lost again is below 0.1 % | on demand | none |
 //! | what stays lost is above that, or above 0.02 % without repairs | on demand, where they come in time | the fewest that reach it, three at the most |
@@ -53,6 +54,8 @@ pub struct Situation {
     pub room: Option<Duration>,
     /// How much later than the fastest packets usually come.
     pub jitter: Duration,
+    /// Frames in a copy, where copies are sent.
+    pub copied: Option<usize>,
 }
 
 /// The share that may stay lost, without repairs and with them: those cost only what is lost, copies cost
@@ -63,8 +66,9 @@ const GOAL_REPAIRED: f64 = 1e-3;
 /// Nothing lost for so long, and nothing is sent twice; before, one copy less after each third.
 const CLEAN: Duration = Duration::from_secs(9);
 
-/// A copy that brings back less than this share of what is lost is not worth its bits.
+/// A copy that brings back less than this share of what is lost is not worth its bits: beside PCM those are few.
 const WORTH: f64 = 0.15;
+const WORTH_BESIDE_PCM: f64 = 0.05;
 
 /// Beyond so little correlation, distance helps no more.
 const FAR: f64 = 0.02;
@@ -77,14 +81,24 @@ pub fn plan(estimate: &Estimate, situation: &Situation) -> Plan {
     let most = copies_left(estimate.clean);
     let Some(room) = situation.room.filter(|_| most > 0 && estimate.loss > 0.0) else { return Plan::default() };
     let unrepaired = unrepaired(estimate, situation, room);
+    let plans = situation.lengths().map(|frames| fewest(most, frames, estimate, situation, room));
+    let [left, left_short] = plans.map(|plan| lost_again(estimate, situation, &plan));
+    let [long, short] = plans;
+    let is_short = !is_enough(estimate, situation, unrepaired, &long) && left_short < left * (1.0 - WORTH);
+    if is_short { short } else { long }
+}
+
+/// The fewest copies in frames of that length that bring back enough, or all that are worth it.
+fn fewest(most: usize, frames: usize, estimate: &Estimate, situation: &Situation, room: Duration) -> Plan {
+    let unrepaired = unrepaired(estimate, situation, room);
     let mut best = Plan::default();
     for count in 1..=most {
         if is_enough(estimate, situation, unrepaired, &best) {
             break;
         }
-        let Some(next) = with_copies(count, estimate, situation, room) else { break };
+        let Some(next) = with_copies(count, frames, estimate, situation, room) else { break };
         let gain = lost_again(estimate, situation, &next) / lost_again(estimate, situation, &best);
-        if gain > 1.0 - WORTH {
+        if gain > 1.0 - situation.worth() {
             break;
         }
         best = next;
@@ -134,9 +148,15 @@ fn lost_again(estimate: &Estimate, situation: &Situation, plan: &Plan) -> f64 {
 }
 
 /// So many copies as far apart as there is room for, and as is worth it.
-fn with_copies(count: usize, estimate: &Estimate, situation: &Situation, room: Duration) -> Option<Plan> {
+fn with_copies(
+    count: usize,
+    frames: usize,
+    estimate: &Estimate,
+    situation: &Situation,
+    room: Duration,
+) -> Option<Plan> {
     let latest = room.saturating_sub(2 * situation.jitter);
-    let copies = situation.settings(count, latest)?;
+    let copies = situation.settings(count, frames, latest)?;
     let held = situation.held(&copies);
     let spread = latest.checked_sub(held)? / count as u32;
     let far = match estimate.rho {
@@ -162,6 +182,14 @@ impl Situation {
         duration_of(self.frames.max(1) as u64, self.beside.format.rate)
     }
 
+    /// The share of what is lost that one more copy must bring back.
+    fn worth(&self) -> f64 {
+        match self.beside.format.codec {
+            Codec::Pcm(_) => WORTH_BESIDE_PCM,
+            Codec::Opus => WORTH,
+        }
+    }
+
     /// From the first of a copy's sound to the packet of its last: no earlier can it ride.
     fn held(&self, copies: &Settings) -> Duration {
         if self.beside.copies_as_packets(self.frames) {
@@ -170,36 +198,45 @@ impl Situation {
         duration_of(copies.frames as u64, self.beside.format.rate) + LOOKAHEAD
     }
 
-    /// How `count` copies of each frame can be coded to arrive in `latest`, within the budget.
-    fn settings(&self, count: usize, latest: Duration) -> Option<Settings> {
+    /// How long copies may be, in frames: long ones sound better for their bits, short ones can lie farther from what
+    /// they replace. Those that are sent do not become longer again: a new encoder begins with a gap.
+    fn lengths(&self) -> [usize; 2] {
+        if self.beside.copies_as_packets(self.frames) {
+            return [self.frames; 2];
+        }
+        let lengths = match self.beside.format.codec {
+            Codec::Pcm(_) => [480, 240],
+            Codec::Opus => [960, 480],
+        };
+        lengths.map(|frames| frames.min(self.copied.unwrap_or(frames)))
+    }
+
+    /// How `count` copies of each frame can be coded so long to arrive in `latest`, within the budget.
+    fn settings(&self, count: usize, frames: usize, latest: Duration) -> Option<Settings> {
         let (application, rates) = match (self.beside.format.codec, self.beside.application) {
             (Codec::Pcm(_), _) => (Application::Music, [64_000.0, 32_000.0]),
             (Codec::Opus, Application::Music) => (Application::Music, [32_000.0, 16_000.0]),
             (Codec::Opus, Application::Voice) => (Application::Voice, [24_000.0, 15_000.0]),
         };
-        // Long frames sound better for their bits, short ones can lie farther from what they replace.
-        let lengths = match self.beside.format.codec {
-            Codec::Pcm(_) => [480, 240],
-            Codec::Opus => [960, 480],
+        let least = match self.beside.copies_as_packets(self.frames) {
+            true => self.packet() * count as u32,
+            false => {
+                duration_of(frames as u64, self.beside.format.rate) + LOOKAHEAD + self.packet() * (count as u32 + 1)
+            }
         };
-        if self.beside.copies_as_packets(self.frames) {
-            return self
-                .in_bits(count, self.frames, application, rates)
-                .filter(|_| latest >= self.packet() * count as u32);
+        if latest < least || frames < self.frames {
+            return None;
         }
-        let fits = |&frames: &usize| {
-            let held = duration_of(frames as u64, self.beside.format.rate) + LOOKAHEAD;
-            frames >= self.frames && latest >= held + self.packet() * (count as u32 + 1)
-        };
-        let frames = lengths.into_iter().find(fits)?;
         self.in_bits(count, frames, application, rates)
     }
 
     /// The most bits for each of `count` copies that the budget has, between two rates.
     fn in_bits(&self, count: usize, frames: usize, application: Application, rates: [f64; 2]) -> Option<Settings> {
         let rate = (self.budget_bps / count as f64 - Settings::headers_bps(frames)).min(rates[0]);
-        (rate >= rates[1])
-            .then_some(Settings { frames, opus: opus::Settings { application, bitrate_bps: rate as u32 } })
+        // In whole bytes a frame: Opus would round up.
+        let bytes_bps = 8 * self.beside.format.rate / frames as u32;
+        let bitrate_bps = rate as u32 / bytes_bps * bytes_bps;
+        (rate >= rates[1]).then_some(Settings { frames, opus: opus::Settings { application, bitrate_bps } })
     }
 }
 
@@ -218,6 +255,7 @@ mod tests {
             round_trip: Some(Duration::from_millis(round_trip)),
             room: Some(Duration::from_millis(room)),
             jitter: Duration::from_millis(3),
+            copied: None,
         }
     }
 

@@ -250,11 +250,11 @@ impl Receiver {
         [self.next_report, asked, news, overdue].into_iter().flatten().min()
     }
 
-    /// Whether there is something that the source should soon know. Where something was lost, that is also that
-    /// there is room for copies now: without it they would wait for the next loss, or for a report.
+    /// Whether there is something that the source should soon know. Where something was lost, or nothing was told
+    /// yet, that is also that there is room for copies: without it they would wait for the next loss, or for a report.
     fn has_news(&self) -> bool {
         let roomier = self.room.unwrap_or_default() > self.room_told + ROOMIER;
-        self.run.as_ref().is_some_and(|run| run.has_news() || roomier && run.lost() > 0)
+        self.run.as_ref().is_some_and(|run| run.has_news() || roomier && (run.lost() > 0 || self.room_told.is_zero()))
     }
 
     /// Tells the source that we end: the next packet to transmit is a BYE.

@@ -209,11 +209,17 @@ impl Protection {
             round_trip: self.trip.map(|(trip, varies)| trip + 2 * varies),
             room: feedback.room(),
             jitter,
+            copied: self.plan.copies.map(|copies| copies.frames),
         };
         if self.may_copy() && !matches!(self.redundancy, Redundancy::Fixed(_)) {
             // A path without losses gets fewer copies by itself.
             let calm = estimate.clean.is_none_or(|clean| clean >= RELEASE);
-            self.follow(now, plan::plan(&estimate, &situation), calm);
+            // Below a ceiling the sound would have to make room, and it does not yet know that.
+            let expected = match self.ceiling_bps {
+                Some(_) => estimate,
+                None => self.estimator.expect(now, self.packet()),
+            };
+            self.follow(now, plan::plan(&expected, &situation), calm);
         }
         self.unprotected = plan::unprotected(&estimate, &situation, &self.plan);
     }

@@ -44,6 +44,8 @@ pub(super) struct Target {
     /// Something was late since the last look.
     missed: bool,
     looked: f64,
+    /// When it last rose.
+    rose: f64,
     held_until: f64,
     /// Nothing is learnt while one outage's backlog arrives: since when it does.
     outage: Option<f64>,
@@ -83,6 +85,9 @@ const MOVE_PRICE: f64 = 40e-3;
 /// longer one to a delay of its own.
 const FEW: f64 = 20.0;
 
+/// What a rise brings back is known after so long: the sender hears of the room, and copies follow.
+const JUDGED: f64 = 1.0;
+
 /// So long after a copy, more are expected.
 const COPYING: f64 = 5.0;
 
@@ -118,6 +123,7 @@ impl Target {
             copied: f64::NEG_INFINITY,
             missed: false,
             looked: 0.0,
+            rose: f64::NEG_INFINITY,
             held_until: 0.0,
             outage: None,
             target: f64::INFINITY,
@@ -243,6 +249,7 @@ impl Target {
     pub fn raise(&mut self, target: f64) {
         if self.target.is_finite() {
             self.target = self.target.max(target);
+            self.rose = self.now;
             self.held_until = self.now + HOLD;
         }
     }
@@ -296,7 +303,13 @@ impl Target {
     /// comes back. Where copies bring most of it, a longer delay brings the rest back as repairs, then the copies
     /// end and the shorter delay seems the better one again: each move stretches the sound.
     fn is_worth_rising_to(&self, best: f64) -> bool {
-        if self.now - self.copied > COPYING || self.best(0.0) > self.target {
+        if self.best(0.0) > self.target {
+            return true;
+        }
+        if self.now - self.rose < JUDGED {
+            return false;
+        }
+        if self.now - self.copied > COPYING {
             return true;
         }
         let bin = |delay: f64| ((delay / BIN) as usize).min(BINS);

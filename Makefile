@@ -1,6 +1,6 @@
 # What a developer runs by hand is what CI runs; there is no second definition.
 
-.PHONY: demo check test deny fuzz-smoke bench bench-smoke measure package package-test
+.PHONY: demo check test deny semver fuzz-smoke bench bench-smoke measure package package-test
 
 demo: # a server and a client on this machine: the newcomer's first command
 	cargo run --release --locked -- demo
@@ -20,6 +20,14 @@ deny: # licences, origin and duplicates of dependencies, and known holes where t
 	cargo deny --locked check --hide-inclusion-graph licenses bans sources
 	if cargo deny fetch db; then cargo deny --locked check --disable-fetch advisories; \
 	else echo "advisories: NOT CHECKED, their database can't be reached"; fi
+
+# What is compared with: the last release, unless another revision is named.
+BASE ?= $(shell git describe --tags --abbrev=0 --match 'v*' 2>/dev/null)
+
+semver: # whether the version says what has changed for those who embed the crates; its tool takes long to build
+	@test -n "$(BASE)" || { echo "semver: no release is tagged yet: name a revision, make semver BASE=REVISION" >&2; exit 2; }
+	cargo semver-checks --version 2>/dev/null || cargo install --locked --debug cargo-semver-checks@0.51.0
+	cargo semver-checks --baseline-rev $(BASE) --package audiostreamer-core --package audiostreamer
 
 FUZZ_SECONDS ?= 20
 

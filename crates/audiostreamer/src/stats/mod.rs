@@ -83,9 +83,10 @@ impl Sampler {
             }
             Report::Event(_) => unreachable!("an event is no status"),
         };
-        // Not `self.next + INTERVAL`: after a standstill there is nothing to make up for.
         let (bytes, talkback) = (std::mem::take(&mut self.bytes), self.talkback.take());
-        *self = Self { bytes, talkback, ..Self::new(now) };
+        // Each second, though reports don't fall on its end; after a standstill there is nothing to make up for.
+        let next = Some(self.next + INTERVAL).filter(|&next| next > now).unwrap_or(now + INTERVAL);
+        *self = Self { next, bytes, talkback, ..Self::new(now) };
         Snapshot { schema: SCHEMA, timestamp: clock::unix_time().as_secs_f64(), side }
     }
 
@@ -158,6 +159,17 @@ mod tests {
             assert_eq!(bitrates, [96_000.0, 192_000.0]);
         }
         assert_eq!(samples.len(), 2);
+    }
+
+    #[test]
+    fn each_second_has_one_whenever_reports_come_and_a_standstill_is_not_made_up_for() {
+        let mut sampler = Sampler::new(Instant::default());
+        let mut count = |millis: std::ops::Range<u64>| {
+            let times = millis.step_by(105).map(|millis| Instant::from_nanos(millis * 1_000_000));
+            times.filter_map(|now| sampler.handle_report(now, &status(0.1, 0))).count()
+        };
+        assert_eq!(count(0..60_150), 60);
+        assert_eq!(count(90_000..95_000), 5);
     }
 
     #[test]

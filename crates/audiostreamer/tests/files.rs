@@ -132,6 +132,22 @@ fn a_silent_pipe_does_not_hold_up_a_stop() {
 }
 
 #[test]
+fn what_a_live_pipe_holds_at_the_start_is_old() {
+    let (reader, mut writer) = io::pipe().unwrap();
+    writer.write_all(&[0; 3_200]).unwrap(); // 0.2 s
+    let (sender, lateness) = channel();
+    let make = move |_: &Shape| {
+        let sender = sender.clone();
+        Box::new(move |_: &[f32], late: Duration| {
+            let _ = sender.send(late);
+        }) as Capture
+    };
+    let declared = Some("s16le,8000,1".parse().unwrap());
+    let _running = pipe::start_from(reader, declared, Wanted::default(), make, |_| {}).unwrap();
+    assert!(lateness.recv().unwrap() >= Duration::from_millis(200));
+}
+
+#[test]
 fn a_file_sink_holds_what_was_rendered() {
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("out.wav");

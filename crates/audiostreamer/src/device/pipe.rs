@@ -5,7 +5,8 @@
 //! than it runs would let sound pile up in the pipe and delay it for good. So while there is
 //! something to read, it is read 200 millionths faster than our clock, more than cards differ;
 //! the pipe of a card then runs dry now and then, which costs nothing: reading goes on when the
-//! next samples are there. Nobody hears 200 millionths (a third of a cent).
+//! next samples are there. Nobody hears 200 millionths (a third of a cent). What a card has said by the
+//! time that reading begins is old and is read at once, or it would stay as delay for minutes.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, IsTerminal, Read};
@@ -15,7 +16,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use audiostreamer_core::duration_of;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::pipe::PIPE_BUF;
 
 use crate::clock;
 
@@ -82,7 +85,9 @@ fn play(
     let shape = Shape { rate, channels, period: pace::period(wanted.period, rate) };
     let mut capture = make(&shape);
     notify(Notice::Opened { name: NAME.into(), shape });
-    let mut pace = Pace::new(rate, clock::now()).faster_by(FASTER_PPM).catching_up(BURST);
+    let waiting = reader.input().waits_live() / reader.format().frame_bytes() as u64;
+    let begin = clock::now() - duration_of(waiting, rate).min(BURST);
+    let mut pace = Pace::new(rate, begin).faster_by(FASTER_PPM).catching_up(BURST);
     let mut samples = Vec::new();
     while let Some(tick) = pace.wait(&stop) {
         Gap::stalled(tick.skipped, notify);
@@ -140,6 +145,20 @@ impl Input {
         std::mem::take(&mut self.waited)
     }
 
+    /// Bytes that wait to be read, where somebody writes them as they are captured: what is full or has ended was
+    /// there before its time, and none of it is old. That there was nothing to read before is forgotten.
+    fn waits_live(&mut self) -> u64 {
+        self.waited = false;
+        let fds = &mut [PollFd::new(&self.file, PollFlags::IN)];
+        let ended = poll(fds, Some(&Timespec::default())).is_err() || fds[0].revents().contains(PollFlags::HUP);
+        match (rustix::pipe::fcntl_getpipe_size(&self.file), rustix::io::ioctl_fionread(&self.file)) {
+            (Ok(size), Ok(waiting)) if !ended && waiting + PIPE_BUF as u64 <= size as u64 => {
+                waiting + self.begin.len() as u64
+            }
+            _ => 0,
+        }
+    }
+
     fn is_ready(&self, within: Duration) -> io::Result<bool> {
         let timeout = Timespec::try_from(within).ok();
         match poll(&mut [PollFd::new(&self.file, PollFlags::IN)], timeout.as_ref()) {
@@ -184,3 +203,28 @@ const FASTER_PPM: u32 = 200;
 const BURST: Duration = Duration::from_secs(1);
 /// How soon a stop is noticed while the pipe is silent.
 const STOP_CHECK: Duration = Duration::from_millis(50);
+
+#[cfg(test)]
+mod tests {
+    use std::io::{PipeWriter, Write};
+
+    use super::*;
+
+    fn holding(bytes: usize) -> (Input, PipeWriter) {
+        let (reader, mut writer) = io::pipe().unwrap();
+        writer.write_all(&vec![0; bytes]).unwrap();
+        let file = File::from(OwnedFd::from(reader));
+        (Input { file, stop: Arc::default(), begin: vec![0; 4], waited: true }, writer)
+    }
+
+    #[test]
+    fn only_what_somebody_writes_as_it_is_captured_is_old() {
+        let (mut live, writer) = holding(3_200);
+        assert_eq!(live.waits_live(), 3_204);
+        assert!(!live.ran_dry());
+        drop(writer);
+        assert_eq!(live.waits_live(), 0, "it was short and is over");
+        let (mut full, _writer) = holding(65_536);
+        assert_eq!(full.waits_live(), 0, "a file");
+    }
+}

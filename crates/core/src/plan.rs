@@ -81,16 +81,26 @@ pub fn plan(estimate: &Estimate, situation: &Situation) -> Plan {
     let most = copies_left(estimate.clean);
     let Some(room) = situation.room.filter(|_| most > 0 && estimate.loss > 0.0) else { return Plan::default() };
     let unrepaired = unrepaired(estimate, situation, room);
-    let plans = situation.lengths().map(|frames| fewest(most, frames, estimate, situation, room));
-    let [left, left_short] = plans.map(|plan| lost_again(estimate, situation, &plan));
-    let [long, short] = plans;
-    let is_short = !is_enough(estimate, situation, unrepaired, &long) && left_short < left * (1.0 - WORTH);
-    if is_short { short } else { long }
+    let fewest = |frames| fewest(most, frames, estimate, situation, room, unrepaired);
+    let [long, short] = situation.lengths();
+    let best = fewest(long);
+    if short == long || is_enough(estimate, situation, unrepaired, &best) {
+        return best;
+    }
+    let shorter = fewest(short);
+    let gain = lost_again(estimate, situation, &shorter) / lost_again(estimate, situation, &best);
+    if gain < 1.0 - WORTH { shorter } else { best }
 }
 
 /// The fewest copies in frames of that length that bring back enough, or all that are worth it.
-fn fewest(most: usize, frames: usize, estimate: &Estimate, situation: &Situation, room: Duration) -> Plan {
-    let unrepaired = unrepaired(estimate, situation, room);
+fn fewest(
+    most: usize,
+    frames: usize,
+    estimate: &Estimate,
+    situation: &Situation,
+    room: Duration,
+    unrepaired: f64,
+) -> Plan {
     let mut best = Plan::default();
     for count in 1..=most {
         if is_enough(estimate, situation, unrepaired, &best) {

@@ -85,7 +85,8 @@ impl Sampler {
         };
         let (bytes, talkback) = (std::mem::take(&mut self.bytes), self.talkback.take());
         // Each second, though reports don't fall on its end; after a standstill there is nothing to make up for.
-        let next = Some(self.next + INTERVAL).filter(|&next| next > now).unwrap_or(now + INTERVAL);
+        let due = self.next + INTERVAL;
+        let next = if due > now { due } else { now + INTERVAL };
         *self = Self { next, bytes, talkback, ..Self::new(now) };
         Snapshot { schema: SCHEMA, timestamp: clock::unix_time().as_secs_f64(), side }
     }

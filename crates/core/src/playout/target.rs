@@ -46,7 +46,6 @@ pub(super) struct Target {
     looked: f64,
     /// When it last rose.
     rose: f64,
-    held_until: f64,
     /// Nothing is learnt while one outage's backlog arrives: since when it does.
     outage: Option<f64>,
     target: f64,
@@ -124,7 +123,6 @@ impl Target {
             missed: false,
             looked: 0.0,
             rose: f64::NEG_INFINITY,
-            held_until: 0.0,
             outage: None,
             target: f64::INFINITY,
             usual: 0.0,
@@ -240,7 +238,7 @@ impl Target {
             if self.is_worth_rising_to(best) {
                 self.raise(best);
             }
-        } else if time >= self.held_until {
+        } else if time >= self.rose + HOLD {
             self.target = best.max(self.target - self.release * since.min(LOOK));
         }
     }
@@ -250,7 +248,6 @@ impl Target {
         if self.target.is_finite() {
             self.target = self.target.max(target);
             self.rose = self.now;
-            self.held_until = self.now + HOLD;
         }
     }
 
